@@ -1,0 +1,1 @@
+"""Web pages over the database and the judgements of monitoring."""

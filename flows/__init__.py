@@ -1,0 +1,1 @@
+"""The driver: settings, MLflow, Prefect flows, the command line, and the wiring of the leaves."""

@@ -1,0 +1,1 @@
+"""The model and everything that computes with it: encoders, attention, training, selection, evaluation. A leaf: torch and numpy only."""

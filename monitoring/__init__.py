@@ -1,1 +1,1 @@
-"""Numbers in, judgements out: measurements, comparisons, gates, sequential tests. A leaf that never touches the database."""
+"""Numbers in, judgements out: measures, comparisons, the gate, probation. A leaf that never touches the database."""

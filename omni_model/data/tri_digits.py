@@ -3,7 +3,7 @@
 1,797 items, one per handwritten digit of scikit-learn. Each item belongs to one domain, and is rendered as
 
 - image: 8x8 enlarged to 32x32, half of them with three of the eight rows or columns hidden, Gaussian noise;
-- audio: the digit spoken by the domain's recorded voice, faster or slower, at a random offset, in white or smoothed noise;
+- audio: the digit spoken by the domain's voice, faster or slower, at a random offset, in white or smoothed noise;
 - text: the number word in the domain's language with typing errors;
 
 each of the three absent now and then, never all. A sample is a pure function of its id, so the set is the same on every
@@ -19,9 +19,10 @@ from importlib.resources import as_file, files
 from itertools import islice
 
 import numpy as np
+from PIL import Image
 
 from omni_model.data.splits import split_of, unit_hash
-from omni_model.sample import AUDIO_RATE_HZ, Sample, TaskSpec, Value
+from omni_model.sample import Sample, TaskSpec, Value
 
 DOMAINS = ("en", "es", "fr", "it", "ru", "fr2")
 """Language and voice; `fr2` is a second voice speaking French. The order is that of the drift stream."""
@@ -39,7 +40,7 @@ HIDDEN_SHARE = 0.5
 TEMPO_RANGE = (0.85, 1.18)
 SNR_RANGE_DB = (-3.0, 12.0)
 AUDIO_SAMPLES = 10_000
-"""Length of every audio value: 1.25 s; the slowest renderings of the longest clips lose their silent end."""
+"""Length of every audio value: 1.25 s at 8 kHz; the slowest renderings of the longest clips lose their silent end."""
 TYPO_RATE = 0.45
 ABSENT_RATE = 0.12
 
@@ -57,7 +58,7 @@ _LETTERS = {"fr": _LATIN + "éèêç", "fr2": _LATIN + "éèêç", "ru": "абв
 
 
 def load(domains: Sequence[str] = DOMAINS, *, seed: int = 0) -> list[Sample]:
-    """The samples of the given domains, 1,797 for all six, in the order of the digits; another seed renders them anew."""
+    """The samples of the given domains (1,797 for all six) in the order of the digits; another seed renders them anew."""
     wanted = {_known(domain) for domain in domains}
     return [
         _render(index, domain, sample_id=f"tri-{domain}-{index:04d}-{seed}")
@@ -124,13 +125,15 @@ def _render(index: int, domain: str, *, sample_id: str) -> Sample:
 
 
 def render_image(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """`[8, 8]` in [0, 1] to a grey `uint8 [32, 32, 3]`, perhaps with a bar over it, always with noise."""
+    """`float32 [8, 8]` in [0, 1] to a grey `uint8 [32, 32, 3]`, perhaps with a bar over it, always with noise."""
     picture = picture.copy()
     if rng.random() < HIDDEN_SHARE:
         first = int(rng.integers(6))
-        hidden = (slice(first, first + 3), slice(None)) if rng.random() < 0.5 else (slice(None), slice(first, first + 3))
+        hidden = (
+            (slice(first, first + 3), slice(None)) if rng.random() < 0.5 else (slice(None), slice(first, first + 3))
+        )
         picture[hidden] = 0.0
-    large = np.kron(picture, np.ones((4, 4), dtype=picture.dtype))
+    large = np.asarray(Image.fromarray(picture).resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BILINEAR))
     noisy = large + rng.normal(0.0, IMAGE_NOISE_SD, large.shape)
     grey = np.round(np.clip(noisy, 0.0, 1.0) * 255).astype(np.uint8)
     return np.repeat(grey[:, :, None], 3, axis=2)
@@ -154,8 +157,8 @@ def render_text(word: str, letters: str, rng: np.random.Generator) -> str:
     """A word with typing errors: a letter in error is replaced, left out or doubled. Never empty."""
     typed = []
     for letter in word:
-        error = rng.integers(3) if rng.random() < TYPO_RATE else None
-        typed.append({None: letter, 0: letters[rng.integers(len(letters))], 1: "", 2: letter * 2}[error])
+        typo = (letters[rng.integers(len(letters))], "", letter * 2)[rng.integers(3)]
+        typed.append(typo if rng.random() < TYPO_RATE else letter)
     return "".join(typed) or word[0]
 
 
@@ -184,11 +187,11 @@ def _domains() -> tuple[str, ...]:
 
 @cache
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """Pictures `float64 [1797, 8, 8]` in [0, 1] and targets `[1797]`. Imported late: scikit-learn takes a second to load."""
+    """Pictures `float32 [1797, 8, 8]` in [0, 1] and targets `[1797]`. scikit-learn loads slowly, hence the late import."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    return digits.images / 16.0, digits.target
+    return np.asarray(digits.images / 16, dtype=np.float32), digits.target
 
 
 @cache
@@ -198,7 +201,4 @@ def _voices() -> dict[str, np.ndarray]:
         as_file(files("omni_model.data") / "voices" / "voices.npz") as path,
         np.load(path, allow_pickle=False) as clips,
     ):
-        voices = {name: clips[name] for name in clips.files}
-    if AUDIO_RATE_HZ != 8000:
-        raise AssertionError("The voices are stored at 8000 Hz; pack them again at the new rate.")
-    return voices
+        return {name: clips[name] for name in clips.files}

@@ -1,0 +1,94 @@
+# The one command file: people and CI call the same targets. `make help` lists them.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+PYTHON ?= python3
+# Extra arguments for pip when it installs torch. On Linux without a GPU this takes the small CPU build:
+#   make run TORCH_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+TORCH_ARGS ?=
+# Extra arguments for the command a target runs: make test ARGS="-k gate", make run ARGS="--json out.json"
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements.lock
+SET_UP := $(VENV)/.set-up
+TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' $(LOCK))
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# What torch needs for CUDA on Linux. It pins these itself and pip takes them with it, so the lock leaves them out:
+# a machine without a GPU then never downloads them.
+CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
+	nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
+	nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
+
+IS_QUICK := $(filter-out 0,$(QUICK))
+
+.PHONY: help run test check format lock bench-report clean set-up
+
+help:
+	@echo "make run      set up on first use, then run the whole loop on the embedded data (ARGS=... goes to omniloop demo)"
+	@echo "make test     set up on first use, then run every test (ARGS=\"-k gate\", ARGS=\"-m 'not slow'\")"
+	@echo "make check    format, lint and types, changing nothing"
+	@echo "make format   format the code and mend what the linter can mend"
+	@echo "make bench-NAME [QUICK=1]   measure one subject: $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))"
+	@echo "make bench-report           render docs/benchmarks.md from benchmarks/results"
+	@echo "make lock [UPGRADE=1]       pin every dependency anew in $(LOCK)"
+	@echo "make set-up   only create $(VENV) and install (PYTHON=python3.12, TORCH_ARGS=... as the Makefile's head says)"
+	@echo "make clean    remove $(VENV) and caches; your data in .omniloop stays"
+
+run: $(SET_UP)
+	@$(BIN)/omniloop demo $(ARGS)
+
+test: $(SET_UP)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(SET_UP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(SET_UP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-report: $(SET_UP)
+	$(BIN)/python -m benchmarks.report
+
+bench-%: $(SET_UP)
+	$(BIN)/python -m benchmarks.bench_$(subst -,_,$*) $(if $(IS_QUICK),--quick) $(ARGS)
+
+lock: $(SET_UP)
+	@$(BIN)/uv pip compile pyproject.toml --group dev --extra benchmarks --universal --python-version 3.11 \
+		--annotation-style line --custom-compile-command "make lock" $(CUDA:%=--no-emit-package %) \
+		$(if $(UPGRADE),--upgrade) --quiet --output-file $(LOCK)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+set-up: $(SET_UP)
+
+# One stamp a stage, so that a set-up that was cut short goes on where it stopped.
+$(VENV)/.python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found. Install Python 3.11, 3.12 or 3.13, or name yours: make run PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "Python 3.11, 3.12 or 3.13 is needed, but $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another one: make run PYTHON=python3.12"; exit 1; }
+	@echo "Creating $(VENV) with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.torch: $(VENV)/.python $(LOCK)
+	@if [ "$$(uname)" = Linux ] && [ -z "$(TORCH_ARGS)" ] && ! command -v nvidia-smi >/dev/null; then \
+		echo "No GPU driver found. If this starts to download CUDA packages, stop it and run again with"; \
+		echo "  TORCH_ARGS=\"--extra-index-url https://download.pytorch.org/whl/cpu\""; fi
+	@echo "Installing $(TORCH)"
+	@$(PIP) install "$(TORCH)" --constraint $(LOCK) $(TORCH_ARGS)
+	@touch $@
+
+$(SET_UP): $(VENV)/.torch $(LOCK) pyproject.toml
+	@echo "Installing $$(grep -c '==' $(LOCK)) locked packages; this takes a few minutes"
+	@$(PIP) install --quiet --requirement $(LOCK)
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) check
+	@touch $@

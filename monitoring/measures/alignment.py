@@ -65,7 +65,7 @@ def retrieval_hits(x_ND: Floats, y_ND: Floats, groups_N: NDArray[Any] | None = N
     """1.0 where the y most like x_i is a positive of x_i and strictly more so than any negative, else 0.0.
 
     Rows with equal `groups_N` are positives of each other (default: only the row itself). A row with nan in either
-    embedding is not in the gallery and gives nan; so does a row that has no negative, as nothing could be mistaken for it.
+    embedding is not in the gallery and gives nan; so does a row without any negative, which nothing could be taken for.
 
     >>> x = np.eye(3)
     >>> retrieval_hits(x, x).tolist(), retrieval_hits(x, np.ones((3, 3))).tolist()

@@ -58,7 +58,7 @@ _LETTERS = {"fr": _LATIN + "éèêç", "fr2": _LATIN + "éèêç", "ru": "абв
 
 
 def load(domains: Sequence[str] = DOMAINS, *, seed: int = 0) -> list[Sample]:
-    """The samples of the given domains (1,797 for all six) in the order of the digits; another seed renders them anew."""
+    """The samples of the given domains (1,797 for all six) in the order of the digits; a seed renders them anew."""
     wanted = {_known(domain) for domain in domains}
     return [
         _render(index, domain, sample_id=f"tri-{domain}-{index:04d}-{seed}")
@@ -187,7 +187,7 @@ def _domains() -> tuple[str, ...]:
 
 @cache
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """Pictures `float32 [1797, 8, 8]` in [0, 1] and targets `[1797]`. scikit-learn loads slowly, hence the late import."""
+    """Pictures `float32 [1797, 8, 8]` in [0, 1] and targets `[1797]`; scikit-learn is slow to import, hence late."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,25 +47,18 @@ def _read_path(path: Path, max_bytes: int, roots: Sequence[Path] | None) -> byte
         folders = ", ".join(str(root) for root in roots)
         raise RowError(f"{path} lies outside {folders}. Copy the file there, next to the manifest.")
     try:
-        with path.open("rb", opener=_regular) as file:
+        if path.exists() and not path.is_file():  # a folder; or a pipe, which would be waited for
+            raise RowError(f"{path} is no regular file. Name a file.")
+        with path.open("rb") as file:
             return file.read(max_bytes + 1)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise RowError(f"No file at {path}. Correct the path; relative ones start at the manifest's folder.") from error
-    except (IsADirectoryError, NotADirectoryError) as error:
-        raise RowError(f"{path} is no file. Name a file.") from error
     except PermissionError as error:
         raise RowError(f"{path} may not be read by this user. Allow it, e.g. with chmod.") from error
     except OSError as error:
-        if error.filename is None or "too long" not in str(error):
+        if error.errno != errno.ENAMETOOLONG:
             raise
         raise RowError(f"{_shown(str(path))} is too long for a path. Shorten it.") from error
-
-
-def _regular(path: str, flags: int) -> int:
-    """Open without waiting for a pipe's other end, and only what is a file."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise IsADirectoryError(path)
-    return os.open(path, flags)
 
 
 def _read_uri(uri: str, max_bytes: int, schemes: Sequence[str]) -> bytes:

@@ -150,7 +150,8 @@ def render_audio(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         noise = _smooth(noise, width=int(rng.integers(3, 12)))
     power = np.mean(spoken**2) / np.mean(noise**2) / 10 ** (rng.uniform(*SNR_RANGE_DB) / 10)
-    return np.asarray(np.clip(sound + noise * np.sqrt(power), -1.0, 1.0), dtype=np.float32)
+    pcm = np.clip(np.round((sound + noise * np.sqrt(power)) * 32768), -32768, 32767)  # 16 bits: a WAV keeps it exactly
+    return np.asarray(pcm / 32768, dtype=np.float32)
 
 
 def render_text(word: str, letters: str, rng: np.random.Generator) -> str:

@@ -59,7 +59,7 @@ bench-report: $(SET_UP)
 bench-%: $(SET_UP)
 	$(BIN)/python -m benchmarks.bench_$(subst -,_,$*) $(if $(IS_QUICK),--quick) $(ARGS)
 
-lock: $(SET_UP)
+lock: $(BIN)/uv
 	@$(BIN)/uv pip compile pyproject.toml --group dev --extra benchmarks --universal --python-version 3.11 \
 		--annotation-style line --custom-compile-command "make lock" $(CUDA:%=--no-emit-package %) \
 		$(if $(UPGRADE),--upgrade) --quiet --output-file $(LOCK)
@@ -69,6 +69,10 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 set-up: $(SET_UP)
+
+# Only when the lock itself cannot be installed is uv fetched by itself.
+$(BIN)/uv: | $(VENV)/.python
+	@$(PIP) install --quiet "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' $(LOCK))"
 
 # One stamp a stage, so that a set-up that was cut short goes on where it stopped.
 $(VENV)/.python:

@@ -13,7 +13,6 @@ from omni_model.acquisition.limits import OpenRows
 from omni_model.acquisition.registry import Acquisition, Pool, keep_uniformly, register
 
 BLOCK_ROWS = 1024
-SMALLEST = 1e-300  # keeps a division by an all-zero scale finite
 
 
 def error_vectors(probs_NA: FloatArray) -> FloatArray:
@@ -74,7 +73,8 @@ def choose_badge(
     g is never formed: <g_i, g_j> = <error_i, error_j> <h_i, h_j>. Where every open row lies on a taken one, the order
     of the pool decides.
     """
-    error_PA, length_P = error_vectors(pool.probs), _relative(lengths(pool.fused))
+    error_PA, length_P = error_vectors(pool.probs), lengths(pool.fused)
+    length_P = length_P / _scale(length_P)
     square_P = (error_PA * error_PA).sum(axis=1) * length_P * length_P
     error_PA = error_PA.astype(np.float32)
     nearest_P = np.full(len(square_P), np.inf)
@@ -96,7 +96,7 @@ def choose_core_set(
     """
     none_labelled = labelled_fused is None or not len(labelled_fused)
     centres_LD = pool.fused[:0] if labelled_fused is None else labelled_fused
-    scale = max(float(lengths(pool.fused).max(initial=0.0)), float(lengths(centres_LD).max(initial=0.0)), SMALLEST)
+    scale = _scale(np.concatenate([lengths(pool.fused), lengths(centres_LD)]))
     x_PD = np.asarray(pool.fused / scale, dtype=np.float32)
     length_P = lengths(x_PD)
     square_P = length_P * length_P
@@ -134,8 +134,9 @@ def _nearest_square(x_PD: FloatArray, centres_LD: FloatArray) -> FloatArray:
     return np.asarray(np.maximum(nearest_P, 0.0))
 
 
-def _relative(x_P: FloatArray) -> FloatArray:
-    return np.asarray(x_P / max(float(x_P.max(initial=0.0)), SMALLEST))
+def _scale(lengths_P: FloatArray) -> float:
+    """The largest length, or 1 where all are 0: divided by it, nothing overflows."""
+    return float(lengths_P.max(initial=0.0)) or 1.0
 
 
 BADGE = register(

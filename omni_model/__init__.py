@@ -1,1 +1,4 @@
-"""The model and everything that computes with it: encoders, attention, training, selection, evaluation. A leaf: torch and numpy only."""
+"""The model and everything that computes with it: encoders, attention, training, selection, evaluation.
+
+A leaf: torch and numpy only. No database, no tracking server, no environment variables.
+"""

@@ -1,0 +1,63 @@
+"""The modality-balanced loss (S2): the fused answer's loss and each modality's own, weighted.
+
+L = w_cross L_cross + sum_m w_m L_m. A modality's loss is the mean over the rows that have it; one that no row has is
+left out, and so is every row without a target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from omni_model.config import TrainConfig
+from omni_model.dwa import DwaState
+from omni_model.protocol import Batch, Output
+
+CROSS = "cross"
+
+
+def loss_parts(output: Output, batch: Batch, *, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+    """The unweighted losses by name, `CROSS` first. No row with a target gives no losses."""
+    known_B = batch.target >= 0
+    parts: dict[str, Tensor] = {}
+    if not bool(known_B.any()):
+        return parts
+    parts[CROSS] = cross_entropy(output.logits[known_B], batch.target[known_B], label_smoothing=label_smoothing)
+    for name, logits_BA in output.modality_logits.items():
+        rows_B = known_B & batch.masks[name].any(dim=1)
+        if bool(rows_B.any()):
+            parts[name] = cross_entropy(logits_BA[rows_B], batch.target[rows_B], label_smoothing=label_smoothing)
+    return parts
+
+
+def gradient_norms(parts: Mapping[str, Tensor], shared: Sequence[nn.Parameter]) -> dict[str, float]:
+    """L2 norm of each unweighted loss's gradient at the shared parameters; 0 for a loss that does not reach them."""
+    norms = {}
+    for name, loss in parts.items():
+        gradients = torch.autograd.grad(loss, list(shared), retain_graph=True, allow_unused=True)
+        squares = [gradient.detach().square().sum() for gradient in gradients if gradient is not None]
+        norms[name] = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+    return norms
+
+
+def balanced_loss(
+    parts: Mapping[str, Tensor], config: TrainConfig, dwa: DwaState, shared: Sequence[nn.Parameter]
+) -> Tensor:
+    """The weighted sum; with `dwa`, weights are measured first if it is their turn.
+
+    Raises `ValueError` without parts.
+    """
+    if not parts:
+        raise ValueError("No row of the batch has a target, so there is no loss. Train on labelled rows.")
+    if config.loss == "dwa":
+        if dwa.due:
+            losses = {name: float(loss.detach()) for name, loss in parts.items()}
+            dwa.update(gradient_norms(parts, shared), losses)
+        dwa.step += 1
+        weights = {name: dwa.weight(name) for name in parts}
+    else:
+        weights = {name: 1.0 if name == CROSS else config.unimodal_weight for name in parts}
+    return torch.stack([weights[name] * loss for name, loss in parts.items()]).sum()

@@ -1,1 +1,1 @@
-"""What is remembered: tables, migrations, queries and the content-addressed blob store. A leaf without torch or pandas."""
+"""What is remembered: tables, migrations, queries, and the content-addressed blob store. A leaf without torch."""

@@ -1,0 +1,43 @@
+"""The tables. Only `db` knows these classes; everyone else sees `db.records`."""
+
+from __future__ import annotations
+
+from db.models.base import Base
+from db.models.data import BlobRow, FaultRow, IngestRow, LabelRow, LabelSkipRow, QueueRow, SampleRow, TaskRow
+from db.models.live import AlertRow, BaselineRow, FeedbackRow, MeasurementRow, PairRow, PredictionRow
+from db.models.loop import (
+    AuditRow,
+    OutboxRow,
+    ReleaseRow,
+    RoundRow,
+    RoundSampleRow,
+    RoundStepRow,
+    ServingRow,
+    TriggerRow,
+)
+
+__all__ = [
+    "AlertRow",
+    "AuditRow",
+    "Base",
+    "BaselineRow",
+    "BlobRow",
+    "FaultRow",
+    "FeedbackRow",
+    "IngestRow",
+    "LabelRow",
+    "LabelSkipRow",
+    "MeasurementRow",
+    "OutboxRow",
+    "PairRow",
+    "PredictionRow",
+    "QueueRow",
+    "ReleaseRow",
+    "RoundRow",
+    "RoundSampleRow",
+    "RoundStepRow",
+    "SampleRow",
+    "ServingRow",
+    "TaskRow",
+    "TriggerRow",
+]

@@ -1,0 +1,64 @@
+"""What the repository takes and gives: frozen values, never rows. The field names are the column names."""
+
+from __future__ import annotations
+
+from db.records.data import (
+    Blob,
+    Deletion,
+    Fault,
+    Ingest,
+    Label,
+    LabelledSample,
+    NewFault,
+    NewLabel,
+    NewSample,
+    QueueEntry,
+    StoredSample,
+    Task,
+)
+from db.records.live import (
+    Alert,
+    Baseline,
+    Feedback,
+    Measurement,
+    NewMeasurement,
+    NewPair,
+    NewPrediction,
+    Prediction,
+    ProbationPair,
+    ScoredPrediction,
+)
+from db.records.loop import AuditEntry, OutboxMessage, Release, Round, RoundSample, RoundStep, Serving, Trigger
+
+__all__ = [
+    "Alert",
+    "AuditEntry",
+    "Baseline",
+    "Blob",
+    "Deletion",
+    "Fault",
+    "Feedback",
+    "Ingest",
+    "Label",
+    "LabelledSample",
+    "Measurement",
+    "NewFault",
+    "NewLabel",
+    "NewMeasurement",
+    "NewPair",
+    "NewPrediction",
+    "NewSample",
+    "OutboxMessage",
+    "Prediction",
+    "ProbationPair",
+    "QueueEntry",
+    "Release",
+    "Round",
+    "RoundSample",
+    "RoundStep",
+    "ScoredPrediction",
+    "Serving",
+    "StoredSample",
+    "Task",
+    "Trigger",
+]

@@ -1,0 +1,65 @@
+"""The audit trail: added to, read, never changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from db.models import AuditRow
+from db.records import AuditEntry
+from db.records.loop import Json
+from db.repository.common import fetch_all, insert_into, rows_of
+
+
+def add(
+    session: Session,
+    *,
+    who: str,
+    action: str,
+    subject: str,
+    subject_id: str | int,
+    now: datetime,
+    why: str = "",
+    version: int | None = None,
+    from_state: str | None = None,
+    to_state: str | None = None,
+    numbers: Json | None = None,
+) -> None:
+    """Write a line: who did what to what, why, and the numbers seen. `who` must not be empty (`ValueError`)."""
+    if not who.strip():
+        raise ValueError(f"An entry of the audit trail needs a name, got {who!r}. Say who does this.")
+    session.execute(
+        insert_into(session, AuditRow).values(
+            at=now,
+            who=who,
+            action=action,
+            subject=subject,
+            subject_id=str(subject_id),
+            version=version,
+            from_state=from_state,
+            to_state=to_state,
+            why=why,
+            numbers=dict(numbers or {}),
+        )
+    )
+
+
+def history(
+    session: Session,
+    *,
+    version: int | None = None,
+    subject: str | None = None,
+    subject_id: str | int | None = None,
+    after: int = 0,
+    limit: int = 1_000,
+) -> list[AuditEntry]:
+    """Lines in the order they were written, from the one after id `after`."""
+    statement = rows_of(AuditRow).where(AuditRow.id > after).order_by(AuditRow.id).limit(limit)
+    if version is not None:
+        statement = statement.where(AuditRow.version == version)
+    if subject is not None:
+        statement = statement.where(AuditRow.subject == subject)
+    if subject_id is not None:
+        statement = statement.where(AuditRow.subject_id == str(subject_id))
+    return fetch_all(session, AuditEntry, statement)

@@ -1,0 +1,147 @@
+"""Labels: only ever added. A later one supersedes the one in force, and the history stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from db.errors import NotFound
+from db.models import LabelRow, QueueRow, RoundRow, SampleRow
+from db.records import Label, NewLabel
+from db.repository.common import (
+    CHUNK_ROWS,
+    changed,
+    fetch_all,
+    fetch_one,
+    in_chunks,
+    insert_into,
+    insert_new,
+    listed,
+    rows_of,
+)
+from db.repository.tasks import get_task
+
+
+def add_label(
+    session: Session, sample_id: str, answer: str, origin: str, *, now: datetime, round_id: int | None = None
+) -> Label:
+    """Give a sample its answer. The label in force before is superseded; the same answer from the same origin is kept.
+
+    Closes the sample's open entry in the label queue and, unless told otherwise, belongs to that entry's round. A label
+    for a quarantined round is quarantined from the start. `NotFound` for an unknown sample, `ValueError` for an answer
+    outside the task's set.
+    """
+    _check_answers(session, [NewLabel(sample_id=sample_id, answer=answer, origin=origin)])
+    session.execute(select(SampleRow.id).where(SampleRow.id == sample_id).with_for_update())
+    asked_by = _close_entries(session, [sample_id], now).get(sample_id)
+    round_id = asked_by if round_id is None else round_id
+    old = active_label(session, sample_id)
+    if old is not None and (old.answer, old.origin) == (answer, origin) and round_id in (None, old.round_id):
+        return old
+    if old is not None:
+        session.execute(update(LabelRow).where(LabelRow.id == old.id).values(superseded_at=now))
+    values = _values(NewLabel(sample_id=sample_id, answer=answer, origin=origin, round_id=round_id), now)
+    values["supersedes_id"] = None if old is None else old.id
+    values["quarantined_at"] = now if round_id in _quarantined(session, [round_id]) else None
+    session.execute(insert_into(session, LabelRow).values(**values))
+    label = active_label(session, sample_id)
+    assert label is not None
+    return label
+
+
+def add_labels(session: Session, rows: Iterable[NewLabel], *, now: datetime) -> int:
+    """Give answers to samples that have none; returns how many were new. A label in force is left alone, so that
+    reading a manifest again never overrules a person. Otherwise as `add_label`; streams.
+    """
+    num_new = 0
+    for chunk in in_chunks(rows, CHUNK_ROWS):
+        _check_answers(session, chunk)
+        rounds = _close_entries(session, [row.sample_id for row in chunk], now)
+        asked = [row.round_id if row.round_id is not None else rounds.get(row.sample_id) for row in chunk]
+        bad = _quarantined(session, asked)
+        values = [
+            _values(row, now) | {"round_id": round_id, "quarantined_at": now if round_id in bad else None}
+            for row, round_id in zip(chunk, asked, strict=True)
+        ]
+        num_new += insert_new(session, LabelRow, values)
+    return num_new
+
+
+def active_label(session: Session, sample_id: str) -> Label | None:
+    """The label in force, quarantined or not; None if nobody has labelled the sample."""
+    statement = rows_of(LabelRow).where(LabelRow.sample_id == sample_id, LabelRow.superseded_at.is_(None))
+    return fetch_one(session, Label, statement)
+
+
+def label_history(session: Session, sample_id: str) -> list[Label]:
+    """Every label that the sample ever had, oldest first."""
+    return fetch_all(session, Label, rows_of(LabelRow).where(LabelRow.sample_id == sample_id).order_by(LabelRow.id))
+
+
+def labels_of_round(session: Session, round_id: int) -> list[Label]:
+    """The labels that a round asked for, superseded ones too, oldest first."""
+    return fetch_all(session, Label, rows_of(LabelRow).where(LabelRow.round_id == round_id).order_by(LabelRow.id))
+
+
+def set_quarantine(session: Session, round_id: int, moment: datetime | None) -> int:
+    """Put all labels of a round into quarantine, or out of it with None; returns how many."""
+    return changed(
+        session,
+        update(LabelRow)
+        .where(LabelRow.round_id == round_id)
+        .values(quarantined_at=moment)
+        .execution_options(synchronize_session=False),
+    )
+
+
+def _check_answers(session: Session, rows: Sequence[NewLabel]) -> None:
+    wanted = [row.sample_id for row in rows]
+    tasks = {
+        id_: task for id_, task in session.execute(select(SampleRow.id, SampleRow.task).where(SampleRow.id.in_(wanted)))
+    }
+    answers = {name: get_task(session, name).answers for name in set(tasks.values())}
+    for row in rows:
+        if row.sample_id not in tasks:
+            raise NotFound(f"There is no sample {row.sample_id!r} to label. Ingest it first.")
+        allowed = answers[tasks[row.sample_id]]
+        if row.answer not in allowed:
+            raise ValueError(
+                f"Sample {row.sample_id}: {row.answer!r} is no answer of task {tasks[row.sample_id]}. "
+                f"Give one of: {listed(allowed[:20])}."
+            )
+
+
+def _close_entries(session: Session, sample_ids: Sequence[str], now: datetime) -> dict[str, int | None]:
+    """Close the open queue entries of samples that get a label; returns the round that asked, by sample."""
+    waiting = (QueueRow.sample_id.in_(sample_ids), QueueRow.done_at.is_(None))
+    rounds = {
+        id_: round_id
+        for id_, round_id in session.execute(select(QueueRow.sample_id, QueueRow.round_id).where(*waiting))
+    }
+    if rounds:
+        session.execute(
+            update(QueueRow).where(*waiting).values(done_at=now).execution_options(synchronize_session=False)
+        )
+    return rounds
+
+
+def _quarantined(session: Session, round_ids: Sequence[int | None]) -> set[int | None]:
+    wanted = {round_id for round_id in round_ids if round_id is not None}
+    if not wanted:
+        return set()
+    return set(
+        session.scalars(select(RoundRow.id).where(RoundRow.id.in_(wanted), RoundRow.quarantined_at.is_not(None)))
+    )
+
+
+def _values(row: NewLabel, now: datetime) -> dict[str, object]:
+    return {
+        "sample_id": row.sample_id,
+        "answer": row.answer,
+        "origin": row.origin,
+        "round_id": row.round_id,
+        "created_at": now,
+    }

@@ -1,0 +1,41 @@
+"""What a version descends from, and which samples it has learnt on the way."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.models import LabelRow, ReleaseRow, RoundSampleRow
+from db.repository.common import in_chunks
+from db.rounds import TRAINED
+
+CHUNK_VERSIONS = 500
+
+
+def ancestors(session: Session, version: int) -> list[int]:
+    """The version and what it was tuned from, step by step down to the first. Empty for an unknown version."""
+    parent_of = {v: parent for v, parent in session.execute(select(ReleaseRow.version, ReleaseRow.parent_version))}
+    line: list[int] = []
+    found: int | None = version if version in parent_of else None
+    while found is not None:
+        line.append(found)
+        found = parent_of.get(found)
+    return line
+
+
+def trained_on(session: Session, version: int) -> set[str]:
+    """Ids of the samples that the version or one of its ancestors learnt with the label that is in force now.
+
+    A sample whose label was changed after the last round that learnt it counts as not learnt.
+    """
+    learnt: set[str] = set()
+    for chunk in in_chunks(ancestors(session, version), CHUNK_VERSIONS):
+        statement = (
+            select(RoundSampleRow.sample_id)
+            .join(ReleaseRow, ReleaseRow.round_id == RoundSampleRow.round_id)
+            .join(LabelRow, LabelRow.sample_id == RoundSampleRow.sample_id)
+            .where(ReleaseRow.version.in_(chunk), RoundSampleRow.role.in_(TRAINED))
+            .where(LabelRow.superseded_at.is_(None), LabelRow.created_at <= ReleaseRow.created_at)
+        )
+        learnt.update(session.scalars(statement))
+    return learnt

@@ -1,0 +1,129 @@
+"""The outbox: messages written with the change that they tell of, delivered afterwards, at least once.
+
+A worker claims, delivers, and says `done` or `fail`. A worker that dies in between loses its lease, and the message is
+claimed again. A message that failed `MAX_ATTEMPTS` times is set aside (`dead_letters`) until somebody calls `revive`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from db.errors import NotFound
+from db.models import OutboxRow
+from db.records import OutboxMessage
+from db.records.loop import Json
+from db.repository.common import changed, fetch_all, fetch_one, insert_into, rows_of
+
+MAX_ATTEMPTS = 10
+
+LEASE_S = 60.0
+"""Seconds that a claimed message is kept from other workers."""
+
+
+def backoff_s(attempts: int) -> float:
+    """Seconds to wait after the n-th failed attempt: doubling from 2 s, at most an hour.
+
+    >>> [backoff_s(n) for n in (1, 2, 3, 30)]
+    [2.0, 4.0, 8.0, 3600.0]
+    """
+    return min(3600.0, 2.0 ** min(attempts, 20))
+
+
+def put(session: Session, *, kind: str, key: str, payload: Json, now: datetime) -> bool:
+    """Leave a message. False, and nothing is written, if one with this key was left before."""
+    statement = insert_into(session, OutboxRow).on_conflict_do_nothing()
+    values: dict[str, Any] = {
+        "kind": kind,
+        "key": key,
+        "payload": dict(payload),
+        "created_at": now,
+        "attempts": 0,
+        "next_attempt_at": now,
+    }
+    return changed(session, statement.values(**values)) == 1
+
+
+def claim(
+    session: Session, kind: str, *, now: datetime, limit: int = 20, lease_s: float = LEASE_S
+) -> list[OutboxMessage]:
+    """Take the oldest messages that are due; nobody else gets them until the lease is over. Counts as an attempt."""
+    due = (
+        select(OutboxRow.id)
+        .where(OutboxRow.kind == kind, OutboxRow.done_at.is_(None), OutboxRow.dead_at.is_(None))
+        .where(OutboxRow.next_attempt_at <= now)
+        .where(or_(OutboxRow.lease_until.is_(None), OutboxRow.lease_until <= now))
+        .order_by(OutboxRow.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = list(session.scalars(due))
+    worn_out = select(OutboxRow.id).where(OutboxRow.id.in_(ids), OutboxRow.attempts >= MAX_ATTEMPTS)
+    dead = set(session.scalars(worn_out))
+    _change(session, dead, dead_at=now, last_error="Every worker that took it died before it could say how it went.")
+    taken = [id_ for id_ in ids if id_ not in dead]
+    _change(session, taken, attempts=OutboxRow.attempts + 1, lease_until=now + timedelta(seconds=lease_s))
+    return fetch_all(session, OutboxMessage, rows_of(OutboxRow).where(OutboxRow.id.in_(taken)).order_by(OutboxRow.id))
+
+
+def done(session: Session, message_id: int, *, now: datetime) -> None:
+    """The message was delivered. Saying so twice changes nothing."""
+    _get(session, message_id)
+    session.execute(
+        update(OutboxRow)
+        .where(OutboxRow.id == message_id, OutboxRow.done_at.is_(None))
+        .values(done_at=now, lease_until=None, dead_at=None)
+    )
+
+
+def fail(session: Session, message_id: int, *, error: str, now: datetime) -> OutboxMessage:
+    """The delivery failed: try again later, or set the message aside after `MAX_ATTEMPTS`. A delivered one stays so."""
+    message = _get(session, message_id)
+    if message.done_at is None:
+        _change(
+            session,
+            [message_id],
+            lease_until=None,
+            last_error=error[:2_000],
+            next_attempt_at=now + timedelta(seconds=backoff_s(message.attempts)),
+            dead_at=now if message.attempts >= MAX_ATTEMPTS else None,
+        )
+    return _get(session, message_id)
+
+
+def waiting(session: Session, kind: str | None = None) -> list[OutboxMessage]:
+    """Messages that are neither delivered nor set aside, oldest first."""
+    statement = rows_of(OutboxRow).where(OutboxRow.done_at.is_(None), OutboxRow.dead_at.is_(None))
+    if kind is not None:
+        statement = statement.where(OutboxRow.kind == kind)
+    return fetch_all(session, OutboxMessage, statement.order_by(OutboxRow.id))
+
+
+def dead_letters(session: Session) -> list[OutboxMessage]:
+    """Messages that were set aside, oldest first."""
+    return fetch_all(
+        session, OutboxMessage, rows_of(OutboxRow).where(OutboxRow.dead_at.is_not(None)).order_by(OutboxRow.id)
+    )
+
+
+def revive(session: Session, message_id: int, *, now: datetime) -> None:
+    """Try a message that was set aside again from the start."""
+    _get(session, message_id)
+    _change(session, [message_id], dead_at=None, attempts=0, next_attempt_at=now, lease_until=None)
+
+
+def _get(session: Session, message_id: int) -> OutboxMessage:
+    message = fetch_one(session, OutboxMessage, rows_of(OutboxRow).where(OutboxRow.id == message_id))
+    if message is None:
+        raise NotFound(f"There is no outbox message {message_id}. List them with outbox.waiting().")
+    return message
+
+
+def _change(session: Session, ids: list[int] | set[int], **values: Any) -> None:
+    if ids:
+        session.execute(
+            update(OutboxRow).where(OutboxRow.id.in_(ids)).values(**values).execution_options(synchronize_session=False)
+        )

@@ -1,0 +1,63 @@
+"""Requests for a round. They wait while a round runs, and many of a kind count as one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from db.models import TriggerRow
+from db.models.loop import WAITING
+from db.records import Trigger
+from db.records.loop import Json
+from db.repository.common import fetch_all, fetch_one, hold_the_loop, insert_into, rows_of
+
+
+def request(session: Session, kind: str, *, now: datetime, detail: Json | None = None) -> Trigger:
+    """Ask for a round. A request of this kind that waits already is counted up, and gets the newer detail."""
+    statement = insert_into(session, TriggerRow).values(
+        kind=kind, detail=dict(detail or {}), num_requests=1, requested_at=now, last_requested_at=now
+    )
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[TriggerRow.kind],
+            index_where=WAITING,
+            set_={
+                "num_requests": TriggerRow.num_requests + 1,
+                "detail": statement.excluded.detail,
+                "last_requested_at": statement.excluded.last_requested_at,
+            },
+        )
+    )
+    waiting = rows_of(TriggerRow).where(TriggerRow.kind == kind, TriggerRow.taken_at.is_(None))
+    trigger = fetch_one(session, Trigger, waiting)
+    assert trigger is not None
+    return trigger
+
+
+def pending(session: Session) -> list[Trigger]:
+    """The requests that wait, oldest first."""
+    statement = rows_of(TriggerRow).where(TriggerRow.taken_at.is_(None)).order_by(TriggerRow.id)
+    return fetch_all(session, Trigger, statement)
+
+
+def take_trigger(session: Session, *, now: datetime, round_id: int | None = None) -> tuple[Trigger, ...]:
+    """Take every request that waits: one round answers them all. Empty if none waits; of two takers one gets them.
+
+    Call it in the transaction that opens the round, so that a kill loses neither.
+    """
+    hold_the_loop(session)
+    ids = [trigger.id for trigger in pending(session)]
+    session.execute(
+        update(TriggerRow)
+        .where(TriggerRow.id.in_(ids))
+        .values(taken_at=now, round_id=round_id)
+        .execution_options(synchronize_session=False)
+    )
+    return tuple(fetch_all(session, Trigger, rows_of(TriggerRow).where(TriggerRow.id.in_(ids)).order_by(TriggerRow.id)))
+
+
+def list_triggers(session: Session, *, limit: int = 100) -> list[Trigger]:
+    """Requests, taken or not, the latest first."""
+    return fetch_all(session, Trigger, rows_of(TriggerRow).order_by(TriggerRow.id.desc()).limit(limit))

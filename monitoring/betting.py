@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.integer[Any]]
-_FALL_STAKES_G = np.array([0.15, 0.3, 0.45, 0.6, 0.75, 0.95])
+_FALL_STAKES_G = np.array([0.12, 0.2, 0.4, 0.6, 0.9])
+_FALL_WEIGHTS_G = np.array([0.15, 0.2, 0.3, 0.25, 0.1])
 _SAFE_SHARES_G = np.array([0.1, 0.2, 0.3, 0.45, 0.65, 0.9])
+_SAFE_WEIGHTS_G = np.full(6, 1 / 6)
 
 
 def log_evidence_of_fall(num_lost: Counts | int, num_won: Counts | int) -> NDArray[np.float64]:
@@ -24,10 +26,10 @@ def log_evidence_of_fall(num_lost: Counts | int, num_won: Counts | int) -> NDArr
     Bets g that a discordant pair was lost: a lost pair (old right, new wrong) multiplies by 1 + g, a won one by 1 - g.
 
     >>> round(float(log_evidence_of_fall(10, 0)), 2)
-    5.33
+    4.6
     """
     lost, won = np.asarray(num_lost)[..., None], np.asarray(num_won)[..., None]
-    return _mixture(lost * np.log1p(_FALL_STAKES_G) + won * np.log1p(-_FALL_STAKES_G))
+    return _mixture(lost * np.log1p(_FALL_STAKES_G) + won * np.log1p(-_FALL_STAKES_G), _FALL_WEIGHTS_G)
 
 
 def log_evidence_of_safety(
@@ -46,11 +48,12 @@ def log_evidence_of_safety(
     return _mixture(
         both * np.log1p(stake_G * max_relative_fall)
         + lost * np.log1p(-stake_G * (1 - max_relative_fall))
-        + won * np.log1p(stake_G)
+        + won * np.log1p(stake_G),
+        _SAFE_WEIGHTS_G,
     )
 
 
-def _mixture(log_wealth_G: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ln of the mean wealth over the last axis, without overflow."""
+def _mixture(log_wealth_G: NDArray[np.float64], weight_G: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ln of the weighted mean of the wealths over the last axis, without overflow."""
     top = log_wealth_G.max(axis=-1)
-    return np.asarray(top + np.log(np.exp(log_wealth_G - top[..., None]).mean(axis=-1)))
+    return np.asarray(top + np.log(np.exp(log_wealth_G - top[..., None]) @ weight_G))

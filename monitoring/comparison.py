@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monitoring.config import EVERYTHING
 from monitoring.measures.calibration import PROBABILITY_FLOOR
 from monitoring.measures.catalogue import MEASURES
 from monitoring.moments import Moments, Statistic, bootstrap_moments, mean_moments, nothing
@@ -22,7 +23,6 @@ from monitoring.outcomes import Answers, PairedOutcomes, Provenance
 from monitoring.weighted import alignment_statistic, balanced_accuracy_statistic, ece_statistic, quantile_statistic
 
 Bools = NDArray[np.bool_]
-EVERYTHING = "all"
 GUARDED_METRICS = frozenset(
     {"accuracy", "balanced_accuracy", "instruction_following", "ece", "alignment_error", "latency_p50"}
 )
@@ -59,9 +59,8 @@ class Comparison:
 
 def compare(paired: PairedOutcomes, *, resamples: int = 2000, seed: int = 0) -> list[Comparison]:
     """Every metric on all samples, accuracy on every slice. Deterministic for a seed; does not touch its input."""
-    rows = [
-        _row("all", name, moments, paired.provenance) for name, moments in _overall(paired, resamples, seed).items()
-    ]
+    overall = _overall(paired, resamples, seed)
+    rows = [_row(EVERYTHING, metric, moments, paired.provenance) for metric, moments in overall.items()]
     for name, mask_N, old, new in _slices(paired):
         for metric, moments in _slice_moments(paired, mask_N, old, new).items():
             rows.append(_row(name, metric, moments, paired.provenance))

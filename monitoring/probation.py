@@ -14,33 +14,16 @@ from typing import Any
 import numpy as np
 
 from monitoring.betting import log_evidence_of_fall, log_evidence_of_safety
+from monitoring.config import ProbationConfig
+
+__all__ = ["ProbationConfig", "ProbationState", "replay"]
 
 CONTINUE, ROLLBACK, ACCEPT, INCONCLUSIVE = "continue", "rollback", "accept", "inconclusive"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProbationConfig:
-    """When probation ends."""
-
-    max_relative_fall: float = 0.05
-    """Relative fall of accuracy that is allowed."""
-    max_false_rollback: float = 0.02
-    """Chance that a version which is no worse is ever rolled back."""
-    max_false_accept: float = 0.02
-    """Chance that a version which has fallen by the limit or more is ever accepted."""
-    disaster_points: float = 0.20
-    """Absolute fall of accuracy that rolls back as soon as a fall is established, without waiting for `min_pairs`."""
-    min_pairs: int = 50
-    """Pairs before an ordinary rollback or an acceptance."""
-    max_pairs: int = 3000
-    """Pairs after which a person decides."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_relative_fall", "max_false_rollback", "max_false_accept", "disaster_points"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"probation.{name} must lie in (0, 1), got {getattr(self, name)}. For 5 % give 0.05.")
-        if not 1 <= self.min_pairs <= self.max_pairs:
-            raise ValueError(f"probation.min_pairs must lie in 1..max_pairs ({self.max_pairs}), got {self.min_pairs}.")
+CONFIRM_SHARE = 0.5
+"""Share of the limit that the observed fall must exceed as well. Half, so that a true fall at the limit is not missed
+because the observed one happens to be a little smaller."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +115,7 @@ def _verdict(state: ProbationState) -> str:
     if state.fall_established and state.old_accuracy - state.new_accuracy >= config.disaster_points:
         return ROLLBACK
     if state.num_pairs >= config.min_pairs:
-        if state.fall_established and state.relative_fall > config.max_relative_fall:
+        if state.fall_established and state.relative_fall > CONFIRM_SHARE * config.max_relative_fall:
             return ROLLBACK
         safety = float(log_evidence_of_safety(state.num_both, state.num_lost, state.num_won, config.max_relative_fall))
         if safety >= -log(config.max_false_accept) and state.relative_fall < config.max_relative_fall:
@@ -149,7 +132,7 @@ def _reason(state: ProbationState) -> str:
     limit = f"{config.max_relative_fall:.1%}"
     return {
         CONTINUE: f"On probation: {figures}; not decided yet.",
-        ROLLBACK: f"Rolled back: {figures}; a fall is established and exceeds the {limit} allowed.",
+        ROLLBACK: f"Rolled back: {figures}; a fall is established, and one of {limit} or more is not ruled out.",
         ACCEPT: f"Accepted: {figures}; a fall of {limit} or more is ruled out.",
         INCONCLUSIVE: f"Undecided after {config.max_pairs:,} samples: {figures}. A person decides.",
     }[state.verdict]

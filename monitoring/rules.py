@@ -1,4 +1,4 @@
-"""The gate's limits, and its finding on one comparison."""
+"""The gate's finding on one comparison: is a change beyond its limit established, ruled out, or neither?"""
 
 from __future__ import annotations
 
@@ -8,61 +8,25 @@ from math import isfinite
 
 import numpy as np
 
-from monitoring.comparison import EVERYTHING, Comparison
+from monitoring.comparison import Comparison
+from monitoring.config import EVERYTHING, GateConfig
+
+NAN = float("nan")
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateConfig:
-    """What a candidate is held to."""
+class Limit:
+    """The worst new figure allowed, as factor·old + offset."""
 
-    max_relative_fall: float = 0.05
-    """Allowed relative fall of accuracy, balanced accuracy, instruction following and other scores; a fraction."""
-    max_error_rise: float = 0.05
-    """Allowed rise of ECE, alignment error and other errors; absolute, as a ratio of tiny errors says nothing."""
-    max_latency_rise: float = 1.0
-    """Allowed relative rise of a latency quantile; 1.0 lets it double."""
-    confidence: float = 0.95
-    """Confidence of each bound: a candidate just at the limit is accepted with a chance of at most 1 - confidence."""
-    primary: tuple[str, ...] = ("accuracy", "balanced_accuracy")
-    """Metrics for which a fall beyond the limit must be ruled out before the gate accepts."""
-    guarded: tuple[str, ...] = ("instruction_following", "ece")
-    """Metrics that must be there and reject if a fall beyond the limit is established."""
-    watched: tuple[str, ...] = ("alignment_error", "latency_p50")
-    """Metrics whose established fall holds the candidate for a person; may be absent."""
-    guarded_slices: tuple[str, ...] = ("task", "domain", "modalities", "with", "without")
-    """Kinds of slice whose accuracy rejects if a fall beyond the limit is established after Holm's correction."""
-    min_items: int = 60
-    """Independent items that a primary or guarded metric must rest on."""
-    min_slice_items: int = 20
-    """Independent items below which a slice is reported as not enough data."""
-    max_age_s: float = 7 * 86400.0
-    """Seconds after which a comparison no longer counts."""
+    factor: float
+    offset: float
+    is_relative: bool
+    """Changes are told relative to the old figure; otherwise as differences."""
 
-    def __post_init__(self) -> None:
-        for name in ("max_relative_fall", "max_error_rise"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"gate.{name} must lie in (0, 1), got {getattr(self, name)}. For 5 % give 0.05.")
-        if not self.max_latency_rise > 0:
-            raise ValueError(f"gate.max_latency_rise must be above 0, got {self.max_latency_rise}. For +50 % give 0.5.")
-        if not 0.5 < self.confidence < 1:
-            raise ValueError(f"gate.confidence must lie in (0.5, 1), got {self.confidence}. For 95 % give 0.95.")
-        if not self.primary:
-            raise ValueError("gate.primary is empty, so anything would be accepted. Name at least `accuracy`.")
-        if self.min_items < 2 or self.min_slice_items < 2:
-            raise ValueError(
-                f"gate.min_items and min_slice_items must be at least 2, got {self.min_items}, {self.min_slice_items}."
-            )
-        if not self.max_age_s > 0:
-            raise ValueError(f"gate.max_age_s must be above 0, got {self.max_age_s}. A week is 604800.")
-
-    def role_of(self, metric: str, slice_name: str) -> str:
-        """`primary`, `guarded`, `watched`, `slice` or `reported`."""
-        if slice_name != EVERYTHING:
-            return "slice" if metric == "accuracy" and slice_name.split("=")[0] in self.guarded_slices else "reported"
-        for role in ("primary", "guarded", "watched"):
-            if metric in getattr(self, role):
-                return role
-        return "reported"
+    @property
+    def change(self) -> float:
+        """The limit as a change, in the same terms."""
+        return self.factor - 1 if self.is_relative else self.offset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,34 +37,62 @@ class GateRow:
     role: str
     """`primary`, `guarded`, `watched`, `slice` or `reported`."""
     finding: str
-    """`safe`, `harm` (rejects), `worse` (holds), `unclear`, `not enough data`, `not measured` or `reported`."""
+    """`safe`: a change beyond the limit is ruled out. `harm`: it is established. `small fall`: a fall within the limit
+    is established. `suspect`: observed, neither established nor ruled out. `unclear`: neither, and not observed
+    either. Else `not enough data`, `not measured` or `reported`."""
+    limit: Limit
     p_harm: float
-    """p-value for a fall beyond the limit, corrected for the number of slices; nan where it was not tested."""
+    """p-value for a change beyond the limit, corrected for the number of slices; nan where it was not tested."""
     p_safe: float
-    """p-value for no fall beyond the limit; nan where it was not tested."""
-    reason: str
-    """The finding as a sentence with figure, interval and number of samples."""
+    """p-value for no change beyond the limit; nan where it was not tested."""
 
     @property
-    def blocks(self) -> bool:
+    def rejects(self) -> bool:
+        """This finding alone refuses the candidate."""
+        return self.finding == "harm" and self.role != "watched"
+
+    @property
+    def holds(self) -> bool:
         """This finding alone keeps the gate from accepting."""
         if self.role == "primary":
             return self.finding != "safe"
         if self.role == "guarded":
-            return self.finding in ("harm", "worse", "not measured", "not enough data")
-        return self.finding == "worse"
-
-    def corrected(self, p_harm: float, config: GateConfig) -> GateRow:
-        """The same row under a p-value corrected for multiplicity."""
-        return _decide(replace(self, p_harm=p_harm), config)
+            return self.finding in ("harm", "not measured", "not enough data")
+        return self.finding == "harm"
 
 
 def judge_row(comparison: Comparison, config: GateConfig) -> GateRow:
-    """Hold one comparison to its limit. Slices still need their p-values corrected together."""
-    role = config.role_of(comparison.metric, comparison.slice)
-    p_harm, p_safe = _p_values(comparison, config) if role != "reported" else (float("nan"), float("nan"))
-    row = GateRow(comparison=comparison, role=role, finding="reported", p_harm=p_harm, p_safe=p_safe, reason="")
-    return _decide(row, config)
+    """Hold one comparison to its limit. The p-values of slices still need to be corrected together."""
+    role, limit = role_of(comparison, config), limit_of(comparison, config)
+    p_harm, p_safe = _p_values(comparison, limit, config) if role != "reported" else (NAN, NAN)
+    row = GateRow(comparison=comparison, role=role, finding="", limit=limit, p_harm=p_harm, p_safe=p_safe)
+    return replace(row, finding=_finding(row, config))
+
+
+def corrected(row: GateRow, p_harm: float, config: GateConfig) -> GateRow:
+    """The same row under a p-value corrected for multiplicity."""
+    row = replace(row, p_harm=p_harm)
+    return replace(row, finding=_finding(row, config))
+
+
+def role_of(comparison: Comparison, config: GateConfig) -> str:
+    """What the gate makes of this metric on this slice."""
+    if comparison.slice != EVERYTHING:
+        guarded = comparison.metric == "accuracy" and comparison.slice.split("=")[0] in config.guarded_slices
+        return "slice" if guarded else "reported"
+    for role in ("primary", "guarded", "watched"):
+        if comparison.metric in getattr(config, role):
+            return role
+    return "reported"
+
+
+def limit_of(comparison: Comparison, config: GateConfig) -> Limit:
+    """Scores may fall relatively, latencies rise relatively, errors rise absolutely."""
+    if comparison.higher_is_better:
+        return Limit(factor=1 - config.max_relative_fall, offset=0.0, is_relative=True)
+    if comparison.metric.startswith("latency"):
+        return Limit(factor=1 + config.max_latency_rise, offset=0.0, is_relative=True)
+    return Limit(factor=1.0, offset=config.max_error_rise, is_relative=False)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -118,82 +110,39 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def _p_values(comparison: Comparison, config: GateConfig) -> tuple[float, float]:
-    minimum = config.min_slice_items if comparison.slice != EVERYTHING else config.min_items
-    if not (isfinite(comparison.old) and isfinite(comparison.new)) or comparison.num_items < minimum:
-        return float("nan"), float("nan")
-    factor, offset = _limit(comparison, config)
-    above, below = comparison.moments.p_above(factor, offset), comparison.moments.p_below(factor, offset)
+def _p_values(comparison: Comparison, limit: Limit, config: GateConfig) -> tuple[float, float]:
+    minimum = config.min_items if comparison.slice == EVERYTHING else config.min_slice_items
+    if not _is_measured(comparison) or comparison.num_items < minimum:
+        return NAN, NAN
+    above = comparison.moments.p_above(limit.factor, limit.offset)
+    below = comparison.moments.p_below(limit.factor, limit.offset)
     return (below, above) if comparison.higher_is_better else (above, below)
-
-
-def _limit(comparison: Comparison, config: GateConfig) -> tuple[float, float]:
-    """The limit of the new figure as factor·old + offset."""
-    if comparison.higher_is_better:
-        return 1 - config.max_relative_fall, 0.0
-    if comparison.metric.startswith("latency"):
-        return 1 + config.max_latency_rise, 0.0
-    return 1.0, config.max_error_rise
-
-
-def _decide(row: GateRow, config: GateConfig) -> GateRow:
-    finding = _finding(row, config)
-    return replace(row, finding=finding, reason=_sentence(row, finding, config))
 
 
 def _finding(row: GateRow, config: GateConfig) -> str:
     comparison, alpha = row.comparison, 1 - config.confidence
     if row.role == "reported":
         return "reported"
-    if comparison.num_samples == 0 or not (isfinite(comparison.old) and isfinite(comparison.new)):
+    if not _is_measured(comparison):
         return "not measured"
     if not isfinite(row.p_harm):
         return "not enough data"
     if row.p_harm <= alpha:
-        return "worse" if row.role == "watched" else "harm"
+        return "harm"
     if row.p_safe <= alpha:
-        return "safe"
-    return "unclear"
+        return "small fall" if row.role == "primary" and _has_fallen(comparison, config) else "safe"
+    worst = row.limit.factor * comparison.old + row.limit.offset
+    is_beyond = comparison.new < worst if comparison.higher_is_better else comparison.new > worst
+    return "suspect" if is_beyond else "unclear"
 
 
-_CONCLUSIONS = {
-    "safe": "a change beyond the limit of {limit} is ruled out",
-    "harm": "a change beyond the limit of {limit} is established",
-    "worse": "a change beyond the limit of {limit} is established",
-    "unclear": "a change beyond the limit of {limit} is neither established nor ruled out",
-    "not enough data": "not enough data",
-    "reported": "reported only",
-}
+def _has_fallen(comparison: Comparison, config: GateConfig) -> bool:
+    moments = comparison.moments
+    p_fall = moments.p_below(1.0) if comparison.higher_is_better else moments.p_above(1.0)
+    return config.hold_small_falls and p_fall <= 1 - config.confidence
 
 
-def _sentence(row: GateRow, finding: str, config: GateConfig) -> str:
-    comparison = row.comparison
-    where = "" if comparison.slice == EVERYTHING else f" for {comparison.slice}"
-    if finding == "not measured":
-        return (
-            f"{comparison.metric}{where} could not be measured (v{comparison.provenance.old_version}: "
-            f"{comparison.old:.4g}, v{comparison.provenance.new_version}: {comparison.new:.4g})."
-        )
-    relative = comparison.higher_is_better or comparison.metric.startswith("latency")
-    change, low, high = _interval(comparison, config.confidence, relative)
-    unit = "%" if relative else "points"
-    factor, offset = _limit(comparison, config)
-    limit = f"{(factor - 1 + offset) * 100:+.1f} {unit}"
-    return (
-        f"{comparison.metric}{where} went from {comparison.old:.4g} to {comparison.new:.4g}, "
-        f"{change:+.1f} {unit} (interval {_bound(low)} to {_bound(high)} {unit}, "
-        f"{comparison.num_samples:,} samples of {comparison.num_items:,} items): "
-        f"{_CONCLUSIONS[finding].format(limit=limit)}."
-    )
-
-
-def _interval(comparison: Comparison, confidence: float, relative: bool) -> tuple[float, float, float]:
-    if relative:
-        low, high = comparison.moments.relative_interval(confidence)
-        return comparison.relative_change * 100, low * 100, high * 100
-    low, high = comparison.moments.absolute_interval(confidence)
-    return (comparison.new - comparison.old) * 100, low * 100, high * 100
-
-
-def _bound(value: float) -> str:
-    return f"{value:+.1f}" if isfinite(value) else "unbounded"
+def _is_measured(comparison: Comparison) -> bool:
+    moments = comparison.moments
+    figures = (comparison.old, comparison.new, moments.var_old, moments.var_new, moments.covariance)
+    return comparison.num_samples > 0 and all(isfinite(figure) for figure in figures)

@@ -1,0 +1,90 @@
+"""The limits of the gate and of probation. Frozen values, checked when made; importing this file imports nothing heavy.
+
+>>> GateConfig().max_relative_fall, ProbationConfig().max_pairs
+(0.05, 5000)
+>>> GateConfig(confidence=95)
+Traceback (most recent call last):
+ValueError: gate.confidence must lie in (0.5, 1), got 95. For 95 % give 0.95.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EVERYTHING = "all"
+"""Name of the slice that holds every sample."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig:
+    """What a candidate is held to."""
+
+    max_relative_fall: float = 0.05
+    """Allowed relative fall of accuracy, balanced accuracy and instruction following; a fraction."""
+    max_error_rise: float = 0.05
+    """Allowed rise of ECE, alignment error and negative flips; absolute, as a ratio of tiny errors says nothing."""
+    max_latency_rise: float = 1.0
+    """Allowed relative rise of a latency quantile; 1.0 lets it double."""
+    confidence: float = 0.95
+    """Confidence of each bound: a candidate just at the limit is accepted with a chance of at most 1 - confidence."""
+    primary: tuple[str, ...] = ("accuracy", "balanced_accuracy")
+    """Metrics for which a fall beyond the limit must be ruled out before the gate accepts."""
+    guarded: tuple[str, ...] = ("instruction_following", "ece")
+    """Metrics that must have been measured, and that reject if a fall beyond the limit is established."""
+    watched: tuple[str, ...] = ("alignment_error", "latency_p50")
+    """Metrics whose established fall holds the candidate for a person; may be absent."""
+    guarded_slices: tuple[str, ...] = ("task", "domain", "modalities", "with", "without")
+    """Kinds of slice whose accuracy rejects if a fall beyond the limit is established after Holm's correction."""
+    hold_small_falls: bool = True
+    """Hold a candidate for a person if a primary metric has established a fall, though one within the limit: else
+    round after round could lose just under the limit."""
+    min_items: int = 60
+    """Independent items that a primary or guarded metric must rest on."""
+    min_slice_items: int = 20
+    """Independent items below which a slice is reported as not enough data."""
+    max_age_s: float = 7 * 86400.0
+    """Seconds after which a comparison no longer counts."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_relative_fall", "max_error_rise"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"gate.{name} must lie in (0, 1), got {getattr(self, name)}. For 5 % give 0.05.")
+        if not self.max_latency_rise > 0:
+            raise ValueError(f"gate.max_latency_rise must be above 0, got {self.max_latency_rise}. For +50 % give 0.5.")
+        if not 0.5 < self.confidence < 1:
+            raise ValueError(f"gate.confidence must lie in (0.5, 1), got {self.confidence}. For 95 % give 0.95.")
+        if not self.primary:
+            raise ValueError("gate.primary is empty, so anything would be accepted. Name at least `accuracy`.")
+        named = (*self.primary, *self.guarded, *self.watched)
+        if len(set(named)) != len(named):
+            raise ValueError(f"gate.primary, guarded and watched must not share a metric, got {named}. Name each once.")
+        for name in ("min_items", "min_slice_items"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"gate.{name} must be at least 2, got {getattr(self, name)}. Usual are 60 and 20.")
+        if not self.max_age_s > 0:
+            raise ValueError(f"gate.max_age_s must be above 0, got {self.max_age_s}. A week is 604800.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbationConfig:
+    """When probation ends."""
+
+    max_relative_fall: float = 0.05
+    """Relative fall of accuracy that is allowed."""
+    max_false_rollback: float = 0.02
+    """Chance that a version which is no worse is ever rolled back."""
+    max_false_accept: float = 0.02
+    """Chance that a version which has fallen by the limit or more is ever accepted."""
+    disaster_points: float = 0.20
+    """Absolute fall of accuracy that rolls back as soon as a fall is established, without waiting for `min_pairs`."""
+    min_pairs: int = 50
+    """Pairs before an ordinary rollback or an acceptance."""
+    max_pairs: int = 5000
+    """Pairs after which a person decides."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_relative_fall", "max_false_rollback", "max_false_accept", "disaster_points"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"probation.{name} must lie in (0, 1), got {getattr(self, name)}. For 5 % give 0.05.")
+        if not 1 <= self.min_pairs <= self.max_pairs:
+            raise ValueError(f"probation.min_pairs must lie in 1..max_pairs, got {self.min_pairs} of {self.max_pairs}.")

@@ -64,7 +64,8 @@ def _bald(batch: CandidateBatch, uniform_N: FloatArray) -> FloatArray:
 
 
 def _disagreement(batch: CandidateBatch, uniform_N: FloatArray) -> FloatArray:
-    assert batch.subset_probs is not None
+    if not batch.subset_probs:  # no row of this batch has any modality
+        return np.full(len(batch), np.nan)
     return disagreement(batch.subset_probs)
 
 

@@ -1,7 +1,8 @@
 """The functions that look at a set and not at a row: BADGE and core-set.
 
-They cannot be computed exactly over an unbounded stream, so the pass keeps a sample of budget x overfetch rows and the
-batch algorithm runs on that: a weighted reservoir for BADGE, a uniform one for core-set.
+They cannot be computed exactly over an unbounded stream, so the pass keeps a uniform sample of budget x overfetch rows
+and the batch algorithm runs on that. Uniform, because the algorithms do their own weighting: a reservoir that favours
+long gradients weights twice, and covers the stream less well than chance (docs/experiments.md, Filter).
 
 Shapes: N rows of a batch, P rows of the pool, A answers, D width, L labelled rows.
 """
@@ -47,20 +48,6 @@ def gradient_length(probs_NA: FloatArray, fused_ND: FloatArray) -> FloatArray:
     [3.5355, 0.0]
     """
     return lengths(error_vectors(probs_NA)) * lengths(fused_ND)
-
-
-def keep_by_squared_length(lengths_N: FloatArray, uniform_N: FloatArray) -> FloatArray:
-    """Keys ln w - ln(-ln u) with w the squared length: the rows of the highest keys are a sample without replacement
-    with probability proportional to w (Efraimidis & Spirakis 2006; the order of their ln(u) / w, without overflow).
-
-    k-means++ draws by squared distance, and from an empty set by squared length: the reservoir keeps the rows that it
-    would have drawn from.
-
-    >>> keep_by_squared_length(np.array([1.0, 0.0]), np.array([0.5, 0.5])).round(4).tolist()
-    [0.3665, -inf]
-    """
-    with np.errstate(divide="ignore"):
-        return 2.0 * np.log(lengths_N) - np.log(-np.log1p(-uniform_N))
 
 
 def choose_badge(
@@ -143,7 +130,7 @@ BADGE = register(
     Acquisition(
         name="badge",
         score=lambda batch, uniform_N: gradient_length(batch.probs, batch.fused),
-        keep=keep_by_squared_length,
+        keep=keep_uniformly,
         choose=choose_badge,
     )
 )

@@ -8,7 +8,7 @@ import scipy.stats
 
 from omni_model.acquisition import ACQUISITIONS, Pool, SelectionConfig, select
 from omni_model.acquisition.candidates import FloatArray
-from omni_model.acquisition.diversity import choose_badge, choose_core_set, gradient_length, keep_by_squared_length
+from omni_model.acquisition.diversity import choose_badge, choose_core_set, gradient_length
 from omni_model.acquisition.limits import Limits, OpenRows
 from tests.omni_model.acquisition.streams import distributions, make_batch
 
@@ -68,12 +68,17 @@ def test_badge_does_not_draw_a_copy_of_what_it_has() -> None:
         assert sorted(pick % 4 for pick in picks) == [0, 1, 2, 3]
 
 
-def test_the_reservoir_of_badge_keeps_rows_by_their_squared_length() -> None:
-    lengths_N, rng = np.array([1.0, 2.0, 3.0, 0.0]), np.random.default_rng(0)
-    first = [int(keep_by_squared_length(lengths_N, rng.random(4)).argmax()) for _ in range(4_000)]
-    counts = np.bincount(first, minlength=4)
-    assert counts[3] == 0
-    assert scipy.stats.chisquare(counts[:3], np.array([1.0, 4.0, 9.0]) / 14.0 * 4_000).pvalue > 0.001
+def test_badge_on_its_reservoir_covers_the_stream_as_badge_on_all_of_it_does() -> None:
+    batch = make_batch(4_000)
+    g_PG = gradients(Pool(scores=np.zeros(4_000), fused=batch.fused, probs=batch.probs))
+
+    def uncovered(overfetch: int, seed: int) -> float:
+        config = SelectionConfig(acquisition="badge", budget=40, overfetch=overfetch, control_share=0.0, seed=seed)
+        picks = [int(row.id[1:]) for row in select([batch], config).rows]
+        return float(sum(((g_PG[:, None] - g_PG[picks][None]) ** 2).sum(axis=2).min(axis=1)))
+
+    sampled, whole = (np.mean([uncovered(overfetch, seed) for seed in range(4)]) for overfetch in (10, 100))
+    assert sampled == pytest.approx(whole, rel=0.05)
 
 
 def slow_core_set(x_PD: FloatArray, centres_LD: FloatArray, budget: int) -> tuple[list[int], list[float]]:

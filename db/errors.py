@@ -13,8 +13,6 @@ DatabaseError
     └── BlobStoreUnavailable no space, no permission, no connection
 """
 
-# ruff: noqa: N818 - these names are read in sentences ("raises IllegalMove"), as LookupError's cousins are
-
 from __future__ import annotations
 
 

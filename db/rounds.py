@@ -18,6 +18,9 @@ repeated against forgetting, or part of base training."""
 TRAINED: tuple[Role, ...] = ("selected", "control", "arrived", "base")
 """Roles in which a round's model learns a sample anew. Replayed ones were learnt before; validation ones never are."""
 
+LEARNT: tuple[Role, ...] = (*TRAINED, "replay")
+"""Roles in which a sample goes into the weights at all."""
+
 
 def step_after(step: Step) -> Step | None:
     """The step to do next; None once the round is closed.

@@ -19,10 +19,9 @@ from db.repository.common import (
     in_chunks,
     insert_into,
     insert_new,
-    listed,
     rows_of,
 )
-from db.repository.tasks import get_task
+from db.repository.tasks import check_answer, get_task
 
 
 def add_label(
@@ -102,16 +101,11 @@ def _check_answers(session: Session, rows: Sequence[NewLabel]) -> None:
     tasks = {
         id_: task for id_, task in session.execute(select(SampleRow.id, SampleRow.task).where(SampleRow.id.in_(wanted)))
     }
-    answers = {name: get_task(session, name).answers for name in set(tasks.values())}
+    known = {name: get_task(session, name) for name in set(tasks.values())}
     for row in rows:
         if row.sample_id not in tasks:
             raise NotFound(f"There is no sample {row.sample_id!r} to label. Ingest it first.")
-        allowed = answers[tasks[row.sample_id]]
-        if row.answer not in allowed:
-            raise ValueError(
-                f"Sample {row.sample_id}: {row.answer!r} is no answer of task {tasks[row.sample_id]}. "
-                f"Give one of: {listed(allowed[:20])}."
-            )
+        check_answer(known[tasks[row.sample_id]], row.answer, of=f"Sample {row.sample_id}")
 
 
 def _close_entries(session: Session, sample_ids: Sequence[str], now: datetime) -> dict[str, int | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.errors import NotFound
@@ -100,6 +100,12 @@ def waiting(session: Session, kind: str | None = None) -> list[OutboxMessage]:
     if kind is not None:
         statement = statement.where(OutboxRow.kind == kind)
     return fetch_all(session, OutboxMessage, statement.order_by(OutboxRow.id))
+
+
+def num_pending(session: Session, kind: str) -> int:
+    """How many messages of a kind are neither delivered nor set aside."""
+    pending = (OutboxRow.kind == kind, OutboxRow.done_at.is_(None), OutboxRow.dead_at.is_(None))
+    return session.scalars(select(func.count()).select_from(OutboxRow).where(*pending)).one()
 
 
 def dead_letters(session: Session) -> list[OutboxMessage]:

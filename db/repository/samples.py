@@ -121,6 +121,15 @@ def count_labelled_since(session: Session, since: datetime | None = None) -> int
     return session.scalars(statement).one()
 
 
+def fingerprint(session: Session) -> tuple[int, int, int, int]:
+    """(samples, samples in quarantine, newest label, labels in quarantine): changes when what can be learnt does."""
+    num_samples, num_aside = session.execute(select(func.count(), func.count(SampleRow.quarantined_at))).one()
+    newest, num_labels_aside = session.execute(
+        select(func.coalesce(func.max(LabelRow.id), 0), func.count(LabelRow.quarantined_at))
+    ).one()
+    return num_samples, num_aside, newest, num_labels_aside
+
+
 def rounds_of(session: Session, sample_id: str) -> list[int]:
     """Ids of the rounds that the sample was a member of."""
     return list(

@@ -46,5 +46,12 @@ def list_tasks(session: Session) -> list[Task]:
     return [_record(dict(row)) for row in session.execute(rows_of(TaskRow).order_by(TaskRow.name)).mappings()]
 
 
+def check_answer(task: Task, answer: str, *, of: str) -> None:
+    """`ValueError` unless the answer is one of the task's. `of` names what is answered, for the message."""
+    if answer not in task.answers:
+        shown = listed(task.answers[:20]) + (" ..." if len(task.answers) > 20 else "")
+        raise ValueError(f"{of}: {answer!r} is no answer of task {task.name}. Give one of: {shown}.")
+
+
 def _record(row: dict[str, Any]) -> Task:
     return Task(name=row["name"], instructions=tuple(row["instructions"]), answers=tuple(row["answers"]))

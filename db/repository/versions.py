@@ -7,9 +7,8 @@ from sqlalchemy.orm import Session
 
 from db.errors import NotFound
 from db.models import ReleaseRow, ServingRow
-from db.records import AuditEntry, Release, Serving
+from db.records import Release, Serving
 from db.releases import State
-from db.repository import audit
 from db.repository.common import fetch_all, fetch_one, rows_of
 
 
@@ -53,12 +52,7 @@ def release_of_round(session: Session, round_id: int) -> Release | None:
     return fetch_one(session, Release, rows_of(ReleaseRow).where(ReleaseRow.round_id == round_id))
 
 
-def list_releases(session: Session, *states: State) -> list[Release]:
-    """All releases in these states (any, if none is given), by version."""
+def history(session: Session, *states: State) -> list[Release]:
+    """All releases in these states (any, if none is given), by version. The moves are in `audit.history`."""
     statement = rows_of(ReleaseRow).order_by(ReleaseRow.version)
     return fetch_all(session, Release, statement.where(ReleaseRow.state.in_(states)) if states else statement)
-
-
-def history(session: Session, version: int | None = None) -> list[AuditEntry]:
-    """Every move of a version (of all, for None), in order: who, when, why, and the numbers seen."""
-    return audit.history(session, subject="release", version=version)

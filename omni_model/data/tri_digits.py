@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from hashlib import blake2b
 from importlib.resources import as_file, files
 from itertools import islice
 
 import numpy as np
 from PIL import Image
 
+from omni_model.data.seeding import rng_of
 from omni_model.data.splits import split_of, unit_hash
 from omni_model.sample import Sample, TaskSpec, Value
 
@@ -77,7 +77,7 @@ def live(domain: str, n: int, *, seed: int) -> Iterator[Sample]:
         for index, other in enumerate(_domains())
         if other == _known(domain) and split_of(item_name(index)) == "train"
     ]
-    for number, index in enumerate(islice(_shuffled_for_ever(indices, _rng(f"live-{domain}-{seed}")), n)):
+    for number, index in enumerate(islice(_shuffled_for_ever(indices, rng_of(f"live-{domain}-{seed}")), n)):
         yield _render(index, domain, sample_id=f"live-{domain}-{seed}-{number}")
 
 
@@ -102,7 +102,7 @@ def _shuffled_for_ever(indices: list[int], rng: np.random.Generator) -> Iterator
 
 
 def _render(index: int, domain: str, *, sample_id: str) -> Sample:
-    rng = _rng(sample_id)
+    rng = rng_of(sample_id)
     pictures, targets = _digits()
     target = int(targets[index])
     inputs: dict[str, Value] = {
@@ -166,11 +166,6 @@ def render_text(word: str, letters: str, rng: np.random.Generator) -> str:
 def _smooth(noise: np.ndarray, *, width: int) -> np.ndarray:
     """Mean over `width` neighbours, same length."""
     return np.convolve(noise, np.full(width, 1 / width), mode="same")
-
-
-def _rng(name: str) -> np.random.Generator:
-    """A generator that depends on nothing but a name, so that a sample does not depend on which others are made."""
-    return np.random.Generator(np.random.PCG64(int.from_bytes(blake2b(name.encode(), digest_size=16).digest(), "big")))
 
 
 @cache

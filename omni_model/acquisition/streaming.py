@@ -93,6 +93,7 @@ class Scan:
 
     def finish(self, labelled_fused: FloatArray | None = None) -> Selection:
         """The selection out of everything added."""
+        self._check_labelled(labelled_fused)
         control, num_repeated_control = _without_repeats(self._control.held(), banned=frozenset())
         control = {name: column[: self._config.control_rows(self._num_valid)] for name, column in control.items()}
         banned = frozenset(control.get("id", ()))
@@ -164,6 +165,16 @@ class Scan:
         if self._widths not in (None, widths):
             raise ValueError(f"answers and width are {widths}, were {self._widths}. Score a pool with one model.")
         self._widths = widths
+
+    def _check_labelled(self, labelled_fused: FloatArray | None) -> None:
+        if labelled_fused is None or self._widths is None:
+            return
+        if labelled_fused.ndim != 2 or labelled_fused.shape[1] != self._widths[1]:
+            shape = f"labelled_fused must be [L, {self._widths[1]}], got {labelled_fused.shape}"
+            raise ValueError(f"{shape}. Embed the labelled rows with the model that scored the pool.")
+        num_broken = int((~np.isfinite(labelled_fused).all(axis=1)).sum())
+        if num_broken:
+            raise ValueError(f"labelled_fused holds {num_broken} rows with NaN or infinity. Leave them out.")
 
 
 def _without_repeats(held: Columns, banned: frozenset[str]) -> tuple[Columns, int]:

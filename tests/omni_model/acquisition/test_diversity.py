@@ -114,6 +114,18 @@ def test_core_set_leaves_out_what_is_labelled() -> None:
     assert {int(row.id[1:]) for row in selection.rows} == set(range(40, 60))
 
 
+@pytest.mark.parametrize(
+    ("labelled", "message"),
+    [
+        (np.zeros((3, 5)), r"labelled_fused must be \[L, 6\], got \(3, 5\)"),
+        (np.full((3, 6), np.nan), "labelled_fused holds 3 rows with NaN"),
+    ],
+)
+def test_labelled_rows_that_do_not_fit_are_refused(labelled: FloatArray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        select([make_batch(9)], SelectionConfig(acquisition="core_set"), labelled_fused=labelled)
+
+
 def test_core_set_covers_better_than_chance() -> None:
     batch = make_batch(1_000)
 

@@ -1,7 +1,7 @@
 """Made worlds whose truth is known: two versions with given accuracies that disagree as often as one says.
 
-A pair is lost (old right, new wrong), won, both right or both wrong. With old accuracy a, relative fall f and discordance d (share
-of pairs on which exactly one is right): P(lost) = (d + a·f)/2, P(won) = (d - a·f)/2.
+A pair is lost (old right, new wrong), won, both right or both wrong. With old accuracy a, relative fall f and
+discordance d (share of pairs on which exactly one is right): P(lost) = (d + a·f)/2, P(won) = (d - a·f)/2.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def made_outcomes(
     present = rng.random((num_samples, len(MODALITIES))) > 0.12
     present[~present.any(axis=1), 0] = True
     old = _answers(world.accuracy, old_right_N, target_N, rng)
-    new = _answers(world.accuracy * (1 - world.fall), new_right_N, target_N, rng, like=(old_right_N, old.confidence))
+    new = _answers(world.accuracy * (1 - world.fall), new_right_N, target_N, rng)
     return PairedOutcomes(
         provenance=Provenance(old_version=1, new_version=2, measured_at=MADE_AT),
         ids=np.array([f"s{row}" for row in range(num_samples)]),
@@ -95,17 +95,11 @@ def made_outcomes(
 
 
 def _answers(
-    accuracy: float,
-    right_N: NDArray[Any],
-    target_N: NDArray[Any],
-    rng: np.random.Generator,
-    like: tuple[NDArray[Any], NDArray[Any]] | None = None,
+    accuracy: float, right_N: NDArray[np.bool_], target_N: NDArray[np.int64], rng: np.random.Generator
 ) -> Answers:
-    """One side. Confidences are drawn so that they are calibrated; where it answers as `like` does, they are like its."""
+    """One side. Confidences are drawn so that they are calibrated."""
     alpha, beta = _CONCENTRATION * accuracy, _CONCENTRATION * (1 - accuracy)
     confidence_N = rng.beta(alpha + right_N, beta + ~right_N)
-    if like is not None:
-        confidence_N = np.where(right_N == like[0], like[1], confidence_N)
     rest_N = (1 - confidence_N) / (NUM_CLASSES - 1)
     target_probability_N = np.where(right_N, confidence_N, rest_N)
     return Answers(

@@ -29,10 +29,11 @@ class GateConfig:
     """Confidence of each bound: a candidate just at the limit is accepted with a chance of at most 1 - confidence."""
     primary: tuple[str, ...] = ("accuracy", "balanced_accuracy")
     """Metrics for which a fall beyond the limit must be ruled out before the gate accepts."""
-    guarded: tuple[str, ...] = ("instruction_following", "ece")
+    guarded: tuple[str, ...] = ("instruction_following",)
     """Metrics that must have been measured, and that reject if a fall beyond the limit is established."""
-    watched: tuple[str, ...] = ("alignment_error", "latency_p50")
-    """Metrics whose established fall holds the candidate for a person; may be absent."""
+    watched: tuple[str, ...] = ("ece", "alignment_error", "latency_p50")
+    """Metrics whose established change for the worse holds the candidate for a person: it can be mended without other
+    data (calibration), or have causes outside the version (latency). They may be absent, but not nan."""
     guarded_slices: tuple[str, ...] = ("task", "domain", "modalities", "with", "without")
     """Kinds of slice whose accuracy rejects if a fall beyond the limit is established after Holm's correction."""
     hold_small_falls: bool = True

@@ -58,7 +58,8 @@ class GateRow:
             return self.finding != "safe"
         if self.role == "guarded":
             return self.finding in ("harm", "not measured", "not enough data")
-        return self.finding == "harm"
+        is_broken = self.finding == "not measured" and self.comparison.num_samples > 0
+        return self.finding == "harm" or (self.role == "watched" and is_broken)
 
 
 def judge_row(comparison: Comparison, config: GateConfig) -> GateRow:

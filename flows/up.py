@@ -1,0 +1,79 @@
+"""What ``omniloop up`` keeps running: the table of services, and the home's lock around it."""
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+
+from flows.deployments import SERVED
+from flows.home import exclusive, prepare
+from flows.prefect_server import (
+    USUAL_PORT,
+    Api,
+    announce,
+    command,
+    folder,
+    new_api,
+    only_server,
+    server_environment,
+    users_own,
+    withdraw,
+)
+from flows.settings import Settings
+from flows.supervise import Service, Supervisor
+from flows.telemetry import OFF
+
+SERVER, RUNNER = "prefect-server", "runner"
+
+
+def up(settings: Settings, say: Callable[[str], None], *, entrypoints: Sequence[str] = SERVED) -> int:
+    """Keep the services of this home running in the foreground until SIGTERM or SIGINT; returns the exit code.
+
+    0: stopped by a signal. 1: a service never came up. Raises :class:`flows.home.HomeError` when another process keeps
+    this home up already, or the home cannot be written.
+    """
+    home = prepare(settings.home)
+    with ExitStack() as stack:
+        stack.enter_context(exclusive(home, "the supervisor"))
+        own = users_own()
+        if own is None:
+            stack.enter_context(only_server(home, wait_s=60))
+            stack.callback(withdraw, home)
+        api = own or new_api(_usual_port(home))
+        services = table(home, api, serve_api=own is None, entrypoints=entrypoints)
+        if own is None:
+            announce(home, api)
+        say(f"keeping {', '.join(service.name for service in services)} up for {home}; Ctrl-C stops it")
+        return Supervisor(services, home / "up", say).run()
+
+
+def table(home: Path, api: Api, *, serve_api: bool, entrypoints: Sequence[str] = SERVED) -> list[Service]:
+    """The services, in the order of starting. ``serve_api`` False: the user has a Prefect server already."""
+    server = Service(
+        name=SERVER,
+        argv=command(home, api),
+        env=server_environment(home, api),
+        ready=api.healthy,
+        address=f"{api.pages} (user and password are in {folder(home) / 'server.json'})",
+    )
+    heartbeat = home / "up" / "runner.alive"
+    runner = Service(
+        name=RUNNER,
+        argv=(sys.executable, "-P", "-m", "flows.runner", "--heartbeat", str(heartbeat), *entrypoints),
+        env={**OFF, **api.environment(home), "OMNI_HOME": str(home), "PYTHONSAFEPATH": "1"},
+        heartbeat=heartbeat,
+        after=(SERVER,) if serve_api else (),
+    )
+    return [server, runner] if serve_api else [runner]
+
+
+def _usual_port(home: Path) -> int:
+    """The port of last time, so that a bookmark to Prefect's pages keeps working."""
+    note = folder(home) / "port"
+    port = int(note.read_text()) if note.exists() else USUAL_PORT
+    api = new_api(port)
+    chosen = httpx.URL(api.url).port or USUAL_PORT
+    note.write_text(str(chosen))
+    return chosen

@@ -127,6 +127,10 @@ def promote(
     release = get_release(session, version)
     target: State = "probation" if probation else "accepted"
     _check_move(release, target)
+    if release.state == "probation":
+        raise IllegalMove(
+            f"Version {version} is in service already, on probation. Accept it to end the probation well."
+        )
     _check_generation(session, expect_generation)
     _check_way_is_free(session, release)
     if probation and last_accepted(session) is None:

@@ -171,6 +171,16 @@ def test_a_second_promotion_waits_for_the_end_of_the_probation(database: Databas
         assert releases.promote(session, 3, who="ann", why="", now=NOW).state == "probation"
 
 
+def test_a_version_on_probation_is_not_promoted_again(database: Database) -> None:
+    with database.write() as session:
+        accepted(session)
+        on_probation(session, "second", 1)
+        for probation in (True, False):
+            with pytest.raises(IllegalMove, match="probation"):
+                releases.promote(session, 2, who="ann", why="", now=NOW, probation=probation)
+        assert releases.serving(session).previous_version == 1
+
+
 def test_a_child_of_a_version_taken_back_is_not_promoted(database: Database) -> None:
     with database.write() as session:
         accepted(session)

@@ -7,17 +7,16 @@ stands in one place. A name that nothing uses is refused, because a misspelt thr
 import difflib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_type_hints
 
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from monitoring.gate import GateConfig
-from monitoring.probation import ProbationConfig
+from monitoring.config import GateConfig, ProbationConfig
 from omni_model.acquisition.config import SelectionConfig
 from omni_model.config import ElasticConfig, ModelConfig, TrainConfig
 
@@ -37,7 +36,7 @@ class LoopConfig:
     promotion: Literal["auto", "manual"] = "auto"
     """``auto`` promotes what the gate accepts; ``manual`` lets a person approve every candidate."""
     validation_labels: int = 45
-    """Unlabelled validation samples put into the label queue each round, drawn at random, so that the gate sees new domains."""
+    """Validation samples queued for labelling each round, drawn at random, so that the gate sees new domains."""
     label_share_to_go_on: float = 1.0
     """Share of the selected samples that must be labelled before fine-tuning starts, in (0, 1]."""
     min_new_labels: int = 20
@@ -55,7 +54,9 @@ class LoopConfig:
             )
         for name in ("validation_labels", "min_new_labels", "new_labels_trigger"):
             if getattr(self, name) < 0:
-                raise ValueError(f"loop.{name} must be 0 or more, got {getattr(self, name)}. Set OMNI_LOOP__{name.upper()}.")
+                raise ValueError(
+                    f"loop.{name} must be 0 or more, got {getattr(self, name)}. Set OMNI_LOOP__{name.upper()}."
+                )
 
 
 class Environment(PydanticBaseSettingsSource):
@@ -75,11 +76,12 @@ class Environment(PydanticBaseSettingsSource):
                 near = difflib.get_close_matches(name, known, n=1)
                 mend = f"Did you mean {near[0]}?" if near else "`omniloop doctor` lists the names."
                 raise SettingsError(f"{name} is set but no setting has that name. {mend}")
-            value = json.loads(text) if text.startswith("[") else text
-            if len(path := known[name]) == 1:
-                values[path[0]] = value
-            else:
-                values.setdefault(path[0], {})[path[1]] = value
+            value = json.loads(text) if text.startswith(("[", "{")) else text
+            *sections, leaf = known[name]
+            place = values
+            for section in sections:
+                place = place.setdefault(section, {})
+            place[leaf] = value
         return values
 
 
@@ -93,7 +95,12 @@ class Settings(BaseSettings):
     blob_url: str = Field(default="", description="fsspec URL of the blob store; empty: a folder in the home.")
     mlflow_uri: str = Field(default="", description="MLflow tracking and registry URI; empty: SQLite in the home.")
     registered_model: str = Field(default="omniloop", description="Name of the registered model in MLflow.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="WARNING", description="Level of the log on stderr.")
+    uri_schemes: tuple[str, ...] = Field(
+        default=("file", "s3", "gs", "abfs"), description="Schemes of URIs that a manifest may name."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="WARNING", description="Level of the log on stderr."
+    )
 
     loop: LoopConfig = Field(default_factory=LoopConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
@@ -127,7 +134,9 @@ class Settings(BaseSettings):
             name = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
             raise SettingsError(f"{name}: {first['msg']}, got {first['input']!r}.") from error
         except json.JSONDecodeError as error:
-            raise SettingsError(f"A list in an {PREFIX}… variable must be JSON, such as [\"a\", \"b\"]: {error}.") from error
+            raise SettingsError(
+                f'A list in an {PREFIX}… variable must be JSON, such as ["a", "b"]: {error}.'
+            ) from error
         return settings.resolved()
 
     def resolved(self) -> Self:
@@ -147,9 +156,16 @@ def names(settings: type[BaseSettings]) -> Mapping[str, tuple[str, ...]]:
     """Every environment variable that ``settings`` reads, with the path of the field it fills."""
     found: dict[str, tuple[str, ...]] = {}
     for section, info in settings.model_fields.items():
-        if hasattr(info.annotation, "__dataclass_fields__"):
-            for entry in fields(info.annotation):  # type: ignore[arg-type]
-                found[f"{PREFIX}{section}__{entry.name}".upper()] = (section, entry.name)
-        else:
-            found[f"{PREFIX}{section}".upper()] = (section,)
+        for path in _paths(info.annotation, (section,)):
+            found[PREFIX + "__".join(path).upper()] = path
     return found
+
+
+def _paths(kind: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The paths of all leaves below a field of type ``kind``."""
+    if not is_dataclass(kind):
+        yield path
+        return
+    hints = get_type_hints(kind)
+    for entry in fields(kind):
+        yield from _paths(hints[entry.name], (*path, entry.name))

@@ -1,0 +1,47 @@
+"""The round as one Prefect flow: what a schedule, a trigger or a person starts."""
+
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.steps.reconciling import reconcile
+from flows.steps.rounds import NothingToDo, RoundReport, StepFunction, run_round
+from flows.workspace import Workspace, current
+
+
+@flow(name="retrain", persist_result=False)
+def retrain(trigger: str = "schedule") -> dict[str, Any]:
+    """Filter, label, fine-tune, validate, decide: as far as the round goes. An open round is taken up again."""
+    with current() as ws:
+        try:
+            report = run_round(ws, trigger, wrap=as_task)
+        except NothingToDo as reason:
+            ws.reporter.say(str(reason))
+            return {"round": None, "outcome": "nothing to do", "why": str(reason)}
+        task(reconcile, name="reconcile", cache_policy=NO_CACHE)(ws)
+        return summary(report)
+
+
+def as_task(step: StepFunction) -> StepFunction:
+    """A step as a Prefect task, so that its time and its failure show on Prefect's pages."""
+
+    def run(ws: Workspace, round_: Any) -> None:
+        task(step, name=step.__name__.removeprefix("do_"), cache_policy=NO_CACHE, persist_result=False)(ws, round_)
+
+    return run
+
+
+def summary(report: RoundReport) -> dict[str, Any]:
+    """A round's report as JSON."""
+    decision = report.decision
+    return {
+        "round": report.round.id,
+        "step": report.round.step,
+        "outcome": report.round.outcome,
+        "num_labels_missing": report.num_labels_missing,
+        "version": None if decision is None else decision.release.version,
+        "state": None if decision is None else decision.release.state,
+        "verdict": None if decision is None else decision.verdict,
+        "reasons": [] if decision is None else list(decision.reasons),
+    }

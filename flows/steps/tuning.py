@@ -1,0 +1,187 @@
+"""Training: the first version from scratch, every later one elastically from the last accepted version.
+
+What is trained is written as a checkpoint folder into the blob store and named by its digest; nothing serves it yet.
+A killed training goes on from its own checkpoints, so its weights are the same as if nothing had happened.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from db.records import LabelledSample, Round, RoundSample
+from db.repository import lineage, rounds, samples, versions
+from flows.failpoints import failpoint
+from flows.steps.models import load_version, materialise, task_specs
+from flows.steps.stored import load_labelled
+from flows.workspace import Workspace
+from omni_model import checkpoint
+from omni_model.config import ElasticConfig
+from omni_model.elastic import tune
+from omni_model.features import FeatureSet, encode_samples, prepare_samples
+from omni_model.model import OmniModel
+from omni_model.protocol import LoopModel
+from omni_model.train import EpochStats, FitReport, fit
+
+
+class NothingToTrain(ValueError):
+    """There are too few new labels for a round."""
+
+
+def train_first(ws: Workspace, round_: Round) -> Round:
+    """Train a model from scratch on every labelled training sample and move the round to ``tuned``."""
+    with ws.database.read() as session:
+        train = samples.labelled(session, split="train")
+        val = samples.labelled(session, split="val")
+    if not train:
+        raise NothingToTrain("No training sample has a label. Ingest a manifest with answers, or label some samples.")
+    model: LoopModel = OmniModel(ws.settings.model, list(task_specs(ws).values()))
+    config = ws.settings.train
+    with epochs_shown(ws, "train", config.epochs) as on_epoch:
+        report = fit(
+            model,
+            load_labelled(ws, train),
+            load_labelled(ws, val),
+            config,
+            seed=ws.settings.loop.seed,
+            on_epoch=on_epoch,
+            checkpoint_dir=training_folder(ws, round_),
+        )
+    members = [RoundSample(sample_id=entry.sample.id, role="base") for entry in train]
+    return store(ws, round_, model, report, members, base_digest=None)
+
+
+def tune_round(ws: Workspace, round_: Round) -> Round:
+    """Tune the last accepted version on what it has not been trained on yet, with replay of what it has."""
+    if round_.base_version is None:
+        raise ValueError("This round has no version to start from. Train the first one with `omniloop train`.")
+    new, replay, val = training_sets(ws, round_)
+    if len(new) < ws.settings.loop.min_new_labels:
+        raise NothingToTrain(
+            f"{len(new)} newly labelled training samples are fewer than the {ws.settings.loop.min_new_labels} that a "
+            "round needs. Label more, or lower OMNI_LOOP__MIN_NEW_LABELS."
+        )
+    with ws.database.read() as session:
+        parent = versions.get_release(session, round_.base_version)
+    model = load_version(ws, round_.base_version)
+    learn_new_tasks(ws, model)
+    config = ws.settings.elastic
+    with epochs_shown(ws, "tune", config.epochs) as on_epoch:
+        report = tune(
+            model,
+            features_for(ws, model, config, new),
+            features_for(ws, model, config, replay),
+            features_for(ws, model, config, val),
+            config,
+            seed=ws.settings.loop.seed + round_.id,
+            on_epoch=on_epoch,
+            checkpoint_dir=training_folder(ws, round_),
+        )
+    with ws.database.read() as session:
+        known = {member.sample_id for member in rounds.round_samples(session, round_.id)}
+    members = [RoundSample(sample_id=entry.sample.id, role="arrived") for entry in new if entry.sample.id not in known]
+    members += [RoundSample(sample_id=entry.sample.id, role="replay") for entry in replay]
+    base = parent.base_digest or parent.digest
+    return store(ws, round_, model, report, members, base_digest=base)
+
+
+def training_sets(
+    ws: Workspace, round_: Round
+) -> tuple[list[LabelledSample], list[LabelledSample], list[LabelledSample]]:
+    """What the base version has not seen, what it has, and the validation samples. Quarantined labels are in none."""
+    assert round_.base_version is not None
+    with ws.database.read() as session:
+        train = samples.labelled(session, split="train")
+        val = samples.labelled(session, split="val")
+        seen = lineage.trained_on(session, round_.base_version)
+    new = [entry for entry in train if entry.sample.id not in seen]
+    return new, [entry for entry in train if entry.sample.id in seen], val
+
+
+def learn_new_tasks(ws: Workspace, model: LoopModel) -> None:
+    """Add tasks that came after the model, and answers that came after a task; what is frozen stays as it is."""
+    for spec in task_specs(ws).values():
+        model.learn_task(spec)
+
+
+def features_for(
+    ws: Workspace, model: LoopModel, config: ElasticConfig, labelled: Sequence[LabelledSample]
+) -> FeatureSet:
+    """Encoded once where the encoders stay as they are, prepared only where they may move."""
+    make = encode_samples if config.mode == "interaction" and not config.also else prepare_samples
+    return make(model, load_labelled(ws, labelled))
+
+
+def store(
+    ws: Workspace,
+    round_: Round,
+    model: LoopModel,
+    report: FitReport,
+    members: Sequence[RoundSample],
+    base_digest: str | None,
+) -> Round:
+    """Keep the trained model in the blob store and move the round to ``tuned``."""
+    failpoint("tune.trained")
+    folder = ws.round_folder(round_.id) / "model"
+    shutil.rmtree(folder, ignore_errors=True)
+    if base_digest is None:
+        checkpoint.save(model, folder)
+    else:
+        base = materialise(ws, base_digest)
+        checkpoint.save_delta(model, checkpoint.digest(base), base, folder)
+    digest = ws.blobs.put_folder(folder)
+    failpoint("tune.stored")
+    outputs = {
+        "digest": digest,
+        "base_digest": base_digest,
+        "bytes": sum(path.stat().st_size for path in folder.iterdir()),
+        "num_new": sum(member.role != "replay" for member in members),
+        "fit": report_json(report),
+    }
+    with ws.database.write() as session:
+        rounds.add_round_samples(session, round_.id, members)
+        moved = rounds.advance(session, round_.id, "tuned", outputs, now=ws.clock())
+    failpoint("tune.committed")
+    ws.reporter.say(
+        f"tune        {report.epochs} epochs in {report.seconds:.1f} s, {report.trained_parameters:,} parameters "
+        f"moved, {outputs['bytes'] / 1e6:.1f} MB stored"
+    )
+    return moved
+
+
+def report_json(report: FitReport) -> dict[str, Any]:
+    """A fit report without NaN, which JSON does not know."""
+    raw = asdict(report) | {"compute": report.compute}
+    return {key: _finite(value) for key, value in raw.items()}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    return [_finite(entry) for entry in value] if isinstance(value, list) else value
+
+
+@contextmanager
+def epochs_shown(ws: Workspace, title: str, epochs: int) -> Iterator[Any]:
+    """A bar over the epochs, as the callback that training wants."""
+    with ws.reporter.bar(title, epochs) as tick:
+        shown = 0
+
+        def on_epoch(stats: EpochStats) -> None:
+            nonlocal shown
+            tick(stats.epoch - shown)
+            shown = stats.epoch
+            failpoint("tune.epoch")
+
+        yield on_epoch
+
+
+def training_folder(ws: Workspace, round_: Round) -> Path:
+    """Where a round's training keeps what it resumes from."""
+    return ws.round_folder(round_.id) / "training"

@@ -1,0 +1,99 @@
+"""Probation: every labelled live sample is answered by the new and by the previous version, and the pairs are judged.
+
+The verdict looks at all pairs in the order in which they were stored, so it is the same whenever, and however often,
+it is asked. A fall rolls back to the last accepted version in one transaction, once.
+"""
+
+from dataclasses import dataclass
+
+from db.records import NewPair, Release, ScoredPrediction
+from db.repository import probation, releases, samples, versions
+from flows.steps.models import load_release
+from flows.steps.stored import load_samples
+from flows.workspace import Workspace
+from monitoring.probation import ACCEPT, CONTINUE, ROLLBACK, ProbationState, replay
+from omni_model.evaluate import predict
+
+WATCHER = "probation"
+"""Who moves a release in the audit trail when the sequential test did."""
+CHUNK_ROWS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbationReport:
+    """Where a probation stands."""
+
+    release: Release
+    state: ProbationState
+    num_new_pairs: int
+
+
+def watch_probation(ws: Workspace) -> ProbationReport | None:
+    """Score the feedback that has come in and act on the verdict; None when no version is on probation."""
+    with ws.database.read() as session:
+        release = versions.on_probation(session)
+    if release is None:
+        return None
+    num_new = score_feedback(ws, release)
+    with ws.database.read() as session:
+        pairs = [(pair.new_correct, pair.old_correct) for pair in probation.pairs(session, release.version)]
+    state = replay(ws.settings.probation, pairs)
+    return ProbationReport(release=act(ws, release, state), state=state, num_new_pairs=num_new)
+
+
+def score_feedback(ws: Workspace, release: Release) -> int:
+    """Let both versions answer each sample with feedback that is not a pair yet; returns the number of new pairs."""
+    with ws.database.read() as session:
+        previous = versions.get_release(
+            session, versions.serving(session).previous_version or release.parent_version or 0
+        )
+        waiting = probation.unscored(session, release.version)
+    if not waiting:
+        return 0
+    new_model, old_model = load_release(ws, release), load_release(ws, previous)
+    num_new = 0
+    with ws.reporter.bar(f"probation of v{release.version}", len(waiting)) as tick:
+        for start in range(0, len(waiting), CHUNK_ROWS):
+            chunk = waiting[start : start + CHUNK_ROWS]
+            pairs = scored(ws, chunk, new_model, old_model)
+            with ws.database.write() as session:
+                num_new += probation.add_pairs(session, release.version, pairs, now=ws.clock())
+            tick(len(chunk))
+    return num_new
+
+
+def scored(ws: Workspace, chunk: list[ScoredPrediction], new_model, old_model) -> list[NewPair]:  # type: ignore[no-untyped-def]
+    """Both models' answers to a chunk of samples with feedback, as pairs."""
+    right = {entry.prediction.sample_id: entry.feedback.answer for entry in chunk}
+    keys = {entry.prediction.sample_id: entry.prediction.id for entry in chunk}
+    with ws.database.read() as session:
+        stored = samples.get(session, [id_ for id_ in right if id_ is not None])
+    loaded = load_samples(ws, stored)
+    new, old = predict(new_model, loaded), predict(old_model, loaded)
+    return [
+        NewPair(
+            key=keys[sample.id],
+            new_correct=new.answers[int(new.answer[row])] == right[sample.id],
+            old_correct=old.answers[int(old.answer[row])] == right[sample.id],
+        )
+        for row, sample in enumerate(stored)
+    ]
+
+
+def act(ws: Workspace, release: Release, state: ProbationState) -> Release:
+    """Roll back, accept, or leave a version on probation, as the verdict says. A person who was faster wins."""
+    if state.verdict not in (ROLLBACK, ACCEPT):
+        if state.verdict != CONTINUE:
+            ws.reporter.say(f"probation   v{release.version}: {state.reason}")
+        return release
+    numbers = {
+        "num_pairs": state.num_pairs,
+        "old_accuracy": state.old_accuracy,
+        "new_accuracy": state.new_accuracy,
+        "relative_fall": state.relative_fall,
+    }
+    step = releases.rollback if state.verdict == ROLLBACK else releases.accept
+    with ws.database.write() as session:
+        moved = step(session, release.version, who=WATCHER, why=state.reason, numbers=numbers, now=ws.clock())
+    ws.reporter.say(f"probation   v{release.version}: {state.reason}")
+    return moved

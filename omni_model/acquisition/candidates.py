@@ -78,20 +78,28 @@ def is_distribution(probs_NA: FloatArray) -> BoolArray:
     [True, False, False, False]
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        total_N = probs_NA.sum(axis=1, dtype=np.float64)
-        above_N = probs_NA.min(axis=1, initial=0.0) >= -SUM_TOLERANCE
-        return np.asarray((np.abs(total_N - 1.0) <= SUM_TOLERANCE) & above_N)
+        valid_N = np.abs(probs_NA.sum(axis=1, dtype=np.float64) - 1.0) <= SUM_TOLERANCE
+        if not probs_NA.min(initial=0.0) >= -SUM_TOLERANCE:  # rare, and False for NaN; rows cost more than the whole
+            valid_N &= probs_NA.min(axis=1, initial=0.0) >= -SUM_TOLERANCE
+    return np.asarray(valid_N)
 
 
-def valid_rows(batch: CandidateBatch) -> BoolArray:
-    """[N] True where a row may be selected: its probabilities are distributions and its embedding is finite."""
+def valid_rows(batch: CandidateBatch, needs: str | None = None) -> BoolArray:
+    """[N] True where a row may be selected: what is read of it (`probs`, `fused` and the column `needs`) is sound.
+
+    `fused` must be finite as float32. A row of NaN in a subset is an absent subset, not a fault.
+    """
+    valid_N = is_distribution(batch.probs)
     with np.errstate(over="ignore"):
-        fused_ND = np.asarray(batch.fused, dtype=np.float32)  # kept as float32: what overflows it is no embedding
-    valid_N = is_distribution(batch.probs) & np.isfinite(fused_ND).all(axis=1)
-    for probs_NA in batch.mc_probs if batch.mc_probs is not None else ():
+        fused_ND = np.asarray(batch.fused, dtype=np.float32)
+    finite_ND = np.isfinite(fused_ND)
+    if not finite_ND.all():
+        valid_N &= finite_ND.all(axis=1)
+    for probs_NA in batch.mc_probs if needs == "mc_probs" and batch.mc_probs is not None else ():
         valid_N &= is_distribution(probs_NA)
-    for probs_NA in (batch.subset_probs or {}).values():
-        valid_N &= is_distribution(probs_NA) | np.isnan(probs_NA).all(axis=1)
+    for probs_NA in (batch.subset_probs or {}).values() if needs == "subset_probs" else ():
+        sound_N = is_distribution(probs_NA)
+        valid_N &= sound_N if sound_N.all() else sound_N | np.isnan(probs_NA).all(axis=1)
     return valid_N
 
 

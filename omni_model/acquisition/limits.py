@@ -45,9 +45,12 @@ class Limits:
     def of(cls, config: SelectionConfig, domains: ObjectArray, arm_rows: int, *, times: int = 1) -> "Limits":
         """The limits that `config` sets on an arm of `arm_rows` out of a pool whose rows have these domains; `times`
         multiplies the quota."""
-        numbers: dict[str, int] = {}
-        domains_P = np.fromiter((numbers.setdefault(name, len(numbers)) for name in domains), np.intp, len(domains))
-        room = np.array([times * config.quota_rows(name, arm_rows) for name in numbers], dtype=np.intp)
+        if config.domain_quota is None:  # one domain, whose room never ends
+            domains_P, room = np.zeros(len(domains), dtype=np.intp), np.array([times * arm_rows])
+        else:
+            numbers: dict[str, int] = {}
+            domains_P = np.fromiter((numbers.setdefault(name, len(numbers)) for name in domains), np.intp, len(domains))
+            room = np.array([times * config.quota_rows(name, arm_rows) for name in numbers], dtype=np.intp)
         cosine = config.near_duplicate_cosine - COSINE_SLACK
         return cls(cosine=cosine, max_near=config.max_near_duplicates, domains=domains_P, room=room)
 
@@ -83,7 +86,7 @@ def walk_down(fused_ND: FloatArray, order_P: IntArray, limits: Limits, budget: i
     """Take rows of `fused_ND` in the order given, until `budget` are taken or the order ends. `limits` and the walk
     number the rows by their place in the order."""
     walk, room = Walk(), limits.room.tolist()
-    width = fused_ND.shape[1] if limits.max_near is not None else 0
+    width = fused_ND.shape[1] if limits.max_near is not None else 0  # without a cap no cosine is needed
     taken_TD = np.empty((min(budget, len(order_P)), width), dtype=np.float32)
     for start in range(0, len(order_P), BLOCK_ROWS):
         if len(walk.taken) == budget:
@@ -98,20 +101,27 @@ def _walk_block(
 ) -> None:
     max_near = len(limits.domains) + 1 if limits.max_near is None else limits.max_near
     near_b = (unit_bD @ taken_TD[: len(walk.taken)].T >= limits.cosine).sum(axis=1)
-    near_bb = unit_bD @ unit_bD.T >= limits.cosine
-    for row, domain in enumerate(limits.domains[start : start + len(unit_bD)].tolist()):
-        if len(walk.taken) == budget:
-            return
-        walk.num_walked += 1
-        if near_b[row] >= max_near:
-            walk.duplicates.append(start + row)
+    duplicate_b = near_b >= max_near
+    alive_a = np.flatnonzero(~duplicate_b)  # the rows that only a row of this very block can close
+    near_a, unit_aD = near_b[alive_a], unit_bD[alive_a]
+    near_aa = unit_aD @ unit_aD.T >= limits.cosine
+    num_walked = len(unit_bD)
+    for place, row in enumerate(alive_a.tolist()):
+        domain = int(limits.domains[start + row])
+        if near_a[place] >= max_near:
+            duplicate_b[row] = True
         elif room[domain] == 0:
             walk.num_over_quota += 1
         else:
             room[domain] -= 1
             taken_TD[len(walk.taken)] = unit_bD[row]
             walk.taken.append(start + row)
-            near_b += near_bb[row]
+            near_a += near_aa[place]
+            if len(walk.taken) == budget:
+                num_walked = row + 1
+                break
+    walk.num_walked += num_walked
+    walk.duplicates += (start + np.flatnonzero(duplicate_b[:num_walked])).tolist()
 
 
 class OpenRows:

@@ -79,7 +79,7 @@ class Scan:
         self._check_width(batch)
         draws_N3 = self._rng.random((len(batch), 3))  # of every row, valid or not: no draw depends on another row
         scores_N = np.full(len(batch), np.nan)
-        valid = np.flatnonzero(valid_rows(batch))
+        valid = np.flatnonzero(valid_rows(batch, self._acquisition.needs))
         judged = batch if len(valid) == len(batch) else batch.take(valid)
         scores_N[valid] = self._acquisition.score(judged, draws_N3[valid, 0])
         finite = np.isfinite(scores_N[valid])

@@ -74,6 +74,7 @@ def _read(folder: Path) -> dict[str, list[float]]:
 
 
 def _write(folder: Path, content: dict[str, list[float]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / "processes.tmp"
     temporary.write_text(json.dumps(content), encoding="utf-8")
     temporary.replace(folder / "processes.json")

@@ -143,6 +143,7 @@ def server_environment(home: Path, api: Api, *, pages: bool = True, services: bo
         "PREFECT_SERVER_UI_ENABLED": str(pages).lower(),
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder(home) / "pages"),
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "10",  # a new schedule is seen after this, not after a minute
         "PREFECT__SERVER_FINAL": "1",
         **({} if services else {"PREFECT__SERVER_WEBSERVER_ONLY": "1"}),
     }

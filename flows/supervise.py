@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from flows.leftovers import end_group, forget, note, sweep
+from flows.leftovers import end_group, forget, note
 from flows.prefect_server import last_words
 
 logger = logging.getLogger(__name__)
@@ -111,8 +111,6 @@ class Supervisor:
 
     def run(self) -> int:
         """Keep everything running. Returns 0 after a signal, 1 when a service was given up."""
-        for name in sweep(self._folder):
-            self._say(f"{name}: ended what an earlier, killed supervisor had left running")
         with self._listening():
             try:
                 while not self._stop.is_set() and not self._gave_up:

@@ -9,6 +9,7 @@ import httpx
 
 from flows.deployments import SERVED
 from flows.home import exclusive, prepare
+from flows.leftovers import sweep
 from flows.prefect_server import (
     USUAL_PORT,
     Api,
@@ -37,6 +38,8 @@ def up(settings: Settings, say: Callable[[str], None], *, entrypoints: Sequence[
     home = prepare(settings.home)
     with ExitStack() as stack:
         stack.enter_context(exclusive(home, "the supervisor"))
+        for name in sweep(home / "up"):
+            say(f"{name}: ended what an earlier, killed supervisor had left running")
         own = users_own()
         if own is None:
             stack.enter_context(only_server(home, wait_s=60))

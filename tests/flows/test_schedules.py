@@ -1,0 +1,137 @@
+"""Schedules are Prefect's own: added, listed with their next runs, paused, resumed, removed. A real server."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from flows.deployments import client, ensure, flow_name
+from flows.prefect_server import Api, prefect_api
+from flows.schedules import ScheduleError, add, parse_every, pause, present, remove, resume
+
+FLOW = "tests.flows.ticking.tick"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with prefect_api(tmp_path_factory.mktemp("home")) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "api" in request.fixturenames:
+        found = request.getfixturevalue("api")
+        for schedule in present(found, entrypoint=FLOW):
+            remove(found, schedule.name, entrypoint=FLOW)
+
+
+def test_a_cron_schedule_is_listed_with_its_next_runs_in_its_time_zone(api: Api) -> None:
+    add(api, "nightly", cron="30 2 * * *", time_zone="Asia/Tokyo", parameters={"folder": "x"}, entrypoint=FLOW)
+    (found,) = present(api, entrypoint=FLOW, num_next=2)
+    assert (found.name, found.when, found.time_zone, found.active) == ("nightly", "cron 30 2 * * *", "Asia/Tokyo", True)
+    assert found.parameters == {"folder": "x"}
+    assert [(run.hour, run.minute) for run in found.next_runs] == [(2, 30), (2, 30)]
+    assert found.next_runs[1] - found.next_runs[0] == timedelta(days=1)
+    assert found.next_runs[0].utcoffset() == timedelta(hours=9)
+
+
+def test_an_interval_counts_from_now(api: Api) -> None:
+    before = datetime.now(UTC)
+    made = add(api, "often", every=timedelta(minutes=30), entrypoint=FLOW)
+    assert made.when == "every 0:30:00"
+    assert timedelta(0) <= made.next_runs[0] - before <= timedelta(minutes=31)
+    assert made.next_runs[1] - made.next_runs[0] == timedelta(minutes=30)
+
+
+def test_a_paused_schedule_has_no_next_run_until_it_is_resumed(api: Api) -> None:
+    add(api, "often", every=timedelta(hours=1), entrypoint=FLOW)
+    for _ in range(2):
+        assert not pause(api, "often", entrypoint=FLOW).active
+    assert present(api, entrypoint=FLOW)[0].next_runs == ()
+    assert resume(api, "often", entrypoint=FLOW).next_runs
+
+
+def test_a_removed_schedule_is_gone_and_its_name_is_free(api: Api) -> None:
+    add(api, "often", every=timedelta(hours=1), entrypoint=FLOW)
+    remove(api, "often", entrypoint=FLOW)
+    assert present(api, entrypoint=FLOW) == []
+    add(api, "often", every=timedelta(hours=2), entrypoint=FLOW)
+
+
+def test_a_name_that_is_taken_is_refused(api: Api) -> None:
+    add(api, "often", every=timedelta(hours=1), entrypoint=FLOW)
+    with pytest.raises(ScheduleError, match="already"):
+        add(api, "often", cron="0 0 * * *", entrypoint=FLOW)
+    assert len(present(api, entrypoint=FLOW)) == 1
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones(api: Api) -> None:
+    add(api, "often", every=timedelta(hours=1), entrypoint=FLOW)
+    with pytest.raises(ScheduleError, match="Present: often"):
+        pause(api, "seldom", entrypoint=FLOW)
+
+
+def test_registering_again_keeps_the_schedules(api: Api) -> None:
+    add(api, "often", every=timedelta(hours=1), entrypoint=FLOW)
+    with client(api) as connection:
+        ensure(connection, FLOW)
+    assert [schedule.name for schedule in present(api, entrypoint=FLOW)] == ["often"]
+
+
+def test_the_flow_is_deployed_by_module_path_and_one_run_at_a_time(api: Api) -> None:
+    with client(api) as connection:
+        found = ensure(connection, FLOW)
+    assert found.entrypoint == FLOW
+    assert found.global_concurrency_limit.limit == 1
+    assert found.concurrency_options.collision_strategy.value == "CANCEL_NEW"
+
+
+@pytest.mark.parametrize(
+    ("cron", "every", "zone", "word"),
+    [
+        ("0 3 * *", None, "UTC", "five fields"),
+        ("99 3 * * *", None, "UTC", "no schedule"),
+        ("0 3 * * *", None, "Mars/Olympus", "time zone"),
+        (None, timedelta(0), "UTC", "longer than 0"),
+        (None, None, "UTC", "either"),
+        ("0 3 * * *", timedelta(hours=1), "UTC", "either"),
+    ],
+)
+def test_a_schedule_that_means_nothing_is_refused_with_the_mend(
+    cron: str | None, every: timedelta | None, zone: str, word: str
+) -> None:
+    nobody = Api(url="http://127.0.0.1:1/api")
+    with pytest.raises(ScheduleError, match=word):
+        add(nobody, "nightly", cron=cron, every=every, time_zone=zone, entrypoint=FLOW)
+
+
+@pytest.mark.parametrize("name", ["", "Nightly", "a b", "-a", "a--b", "../a"])
+def test_a_name_that_is_awkward_on_a_command_line_is_refused(name: str) -> None:
+    with pytest.raises(ScheduleError, match="name"):
+        add(Api(url="http://127.0.0.1:1/api"), name, cron="0 3 * * *")
+
+
+@pytest.mark.parametrize("text", ["", "0m", "5", "m", "-5m", "1.5h", "5 years"])
+def test_an_interval_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(ScheduleError, match="30m"):
+        parse_every(text)
+
+
+def test_a_file_path_is_no_entry_point() -> None:
+    with pytest.raises(ValueError, match="module path"):
+        flow_name("flows/retrain.py:retrain")
+
+
+def test_a_server_of_the_users_own_that_does_not_answer_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from flows.prefect_server import ServerError
+
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    with pytest.raises(ServerError, match="PREFECT_API_URL"), prefect_api(tmp_path):
+        pass

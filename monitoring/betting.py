@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.integer[Any]]
-_FALL_STAKES_G = np.array([0.12, 0.2, 0.4, 0.6, 0.9])
-_FALL_WEIGHTS_G = np.array([0.15, 0.2, 0.3, 0.25, 0.1])
+_FALL_STAKES_G = np.array([0.12, 0.28, 0.45, 0.55, 0.9])
+_FALL_WEIGHTS_G = np.array([0.10, 0.15, 0.35, 0.30, 0.10])
 _SAFE_SHARES_G = np.array([0.1, 0.2, 0.3, 0.45, 0.65, 0.9])
 _SAFE_WEIGHTS_G = np.full(6, 1 / 6)
 
@@ -26,7 +26,7 @@ def log_evidence_of_fall(num_lost: Counts | int, num_won: Counts | int) -> NDArr
     Bets g that a discordant pair was lost: a lost pair (old right, new wrong) multiplies by 1 + g, a won one by 1 - g.
 
     >>> round(float(log_evidence_of_fall(10, 0)), 2)
-    4.6
+    4.62
     """
     lost, won = np.asarray(num_lost)[..., None], np.asarray(num_won)[..., None]
     return _mixture(lost * np.log1p(_FALL_STAKES_G) + won * np.log1p(-_FALL_STAKES_G), _FALL_WEIGHTS_G)

@@ -154,14 +154,21 @@ def _answers(
         target_probability=np.where(labelled_N & finite_N, target_probability_N, np.nan),
         brier=np.where(finite_N, brier_rows(probability_NA, target_N), np.nan),
         latency_s=np.asarray(predictions.latency_s, dtype=np.float64)[rows],
-        hits={} if groups_N is None else _hits(predictions.embeddings, rows, groups_N),
+        hits={} if groups_N is None else _hits(predictions, rows, groups_N),
     )
 
 
 def _hits(
-    embeddings: Mapping[str, NDArray[Any]], rows: NDArray[np.int64], groups_N: NDArray[Any]
+    predictions: PredictionsLike, rows: NDArray[np.int64], groups_N: NDArray[Any]
 ) -> dict[str, NDArray[np.float64]]:
+    """Both directions of each pair of modalities. An embedding that is not finite though its modality is there misses."""
+    embeddings = {name: np.asarray(predictions.embeddings[name])[rows] for name in sorted(predictions.embeddings)}
+    broken = {
+        name: np.array([name in predictions.modalities[row] for row in rows], dtype=bool)
+        & ~np.isfinite(embedding_ND).all(axis=1)
+        for name, embedding_ND in embeddings.items()
+    }
     return {
-        f"{x}>{y}": retrieval_hits(embeddings[x][rows], embeddings[y][rows], groups_N)
-        for x, y in permutations(sorted(embeddings), 2)
+        f"{x}>{y}": np.where(broken[x] | broken[y], 0.0, retrieval_hits(embeddings[x], embeddings[y], groups_N))
+        for x, y in permutations(embeddings, 2)
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, isnan
 
 import numpy as np
 
@@ -112,11 +112,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _p_values(comparison: Comparison, limit: Limit, config: GateConfig) -> tuple[float, float]:
-    minimum = config.min_items if comparison.slice == EVERYTHING else config.min_slice_items
-    if not _is_measured(comparison) or comparison.num_items < minimum:
+    """For a change beyond the limit, and for none; (nan, nan) where that cannot be tested."""
+    moments = comparison.moments
+    if not _has_enough(comparison, config) or isnan(moments.test(limit.factor, limit.offset)):
         return NAN, NAN
-    above = comparison.moments.p_above(limit.factor, limit.offset)
-    below = comparison.moments.p_below(limit.factor, limit.offset)
+    above, below = moments.p_above(limit.factor, limit.offset), moments.p_below(limit.factor, limit.offset)
     return (below, above) if comparison.higher_is_better else (above, below)
 
 
@@ -124,10 +124,10 @@ def _finding(row: GateRow, config: GateConfig) -> str:
     comparison, alpha = row.comparison, 1 - config.confidence
     if row.role == "reported":
         return "reported"
-    if not _is_measured(comparison):
-        return "not measured"
-    if not isfinite(row.p_harm):
+    if comparison.num_samples and not _has_enough(comparison, config):
         return "not enough data"
+    if not isfinite(row.p_harm):
+        return "not measured"
     if row.p_harm <= alpha:
         return "harm"
     if row.p_safe <= alpha:
@@ -143,7 +143,6 @@ def _has_fallen(comparison: Comparison, config: GateConfig) -> bool:
     return config.hold_small_falls and p_fall <= 1 - config.confidence
 
 
-def _is_measured(comparison: Comparison) -> bool:
-    moments = comparison.moments
-    figures = (comparison.old, comparison.new, moments.var_old, moments.var_new, moments.covariance)
-    return comparison.num_samples > 0 and all(isfinite(figure) for figure in figures)
+def _has_enough(comparison: Comparison, config: GateConfig) -> bool:
+    minimum = config.min_items if comparison.slice == EVERYTHING else config.min_slice_items
+    return comparison.num_items >= minimum

@@ -12,7 +12,7 @@ from db.models import AlertRow
 from db.models.live import OPEN_ALERT
 from db.records import Alert
 from db.records.live import Json
-from db.repository.common import changed, fetch_all, fetch_one, insert_into, rows_of
+from db.repository.common import fetch_all, fetch_one, insert_into, rows_of, write
 
 
 def raise_alert(
@@ -38,12 +38,13 @@ def raise_alert(
         "updated_at": now,
     }
     statement = insert_into(session, AlertRow).values(fingerprint=fingerprint, started_at=now, **values)
-    session.execute(
+    write(
+        session,
         statement.on_conflict_do_update(
             index_elements=[AlertRow.fingerprint],
             index_where=OPEN_ALERT,
             set_={column: statement.excluded[column] for column in values},
-        )
+        ),
     )
     alert = open_alert(session, fingerprint)
     assert alert is not None
@@ -54,7 +55,7 @@ def resolve(session: Session, fingerprint: str, *, now: datetime) -> bool:
     """End the open alert of a fingerprint; False if there is none."""
     statement = update(AlertRow).where(AlertRow.fingerprint == fingerprint, AlertRow.resolved_at.is_(None))
     values = {"state": "resolved", "resolved_at": now, "updated_at": now}
-    return changed(session, statement.values(**values).execution_options(synchronize_session=False)) == 1
+    return write(session, statement.values(**values)) == 1
 
 
 def open_alert(session: Session, fingerprint: str) -> Alert | None:

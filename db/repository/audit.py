@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from db.models import AuditRow
 from db.records import AuditEntry
 from db.records.loop import Json
-from db.repository.common import fetch_all, insert_into, rows_of
+from db.repository.common import fetch_all, insert_into, rows_of, write
 
 
 def add(
@@ -29,7 +29,8 @@ def add(
     """Write a line: who did what to what, why, and the numbers seen. `who` must not be empty (`ValueError`)."""
     if not who.strip():
         raise ValueError(f"An entry of the audit trail needs a name, got {who!r}. Say who does this.")
-    session.execute(
+    write(
+        session,
         insert_into(session, AuditRow).values(
             at=now,
             who=who,
@@ -41,7 +42,7 @@ def add(
             to_state=to_state,
             why=why,
             numbers=dict(numbers or {}),
-        )
+        ),
     )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Insert, Select, Table, Update, select
+from sqlalchemy import Delete, Insert, Select, Table, Update, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import CursorResult, Result
+from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from db.models import Base, ServingRow
@@ -55,18 +55,17 @@ def insert_into(session: Session, row_class: type[Base]) -> postgresql.Insert | 
 def insert_new(session: Session, row_class: type[Base], rows: Iterable[dict[str, Any]]) -> int:
     """Insert the rows that break no unique rule, in chunks; returns how many were new. A stream is never held whole."""
     statement = insert_into(session, row_class).on_conflict_do_nothing()
-    return sum(count(session.execute(statement, chunk)) for chunk in in_chunks(rows, CHUNK_ROWS))
+    return sum(write(session, statement, chunk) for chunk in in_chunks(rows, CHUNK_ROWS))
 
 
-def count(result: Result[Any]) -> int:
-    """How many rows a statement touched."""
+def write(session: Session, statement: Insert | Update | Delete, rows: list[dict[str, Any]] | None = None) -> int:
+    """Run a statement that writes, once or for each of the rows; returns how many rows of the table it touched."""
+    result = session.execute(statement, rows, execution_options=_COUNTED)
     assert isinstance(result, CursorResult)
     return result.rowcount
 
 
-def changed(session: Session, statement: Update | Insert | Any) -> int:
-    """Run a statement that writes; returns how many rows it touched."""
-    return count(session.execute(statement))
+_COUNTED = {"preserve_rowcount": True, "synchronize_session": False}
 
 
 def in_chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:

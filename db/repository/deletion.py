@@ -12,7 +12,7 @@ from db.errors import NotFound
 from db.models import BlobRow, FaultRow, LabelRow, PairRow, PredictionRow, ReleaseRow, RoundSampleRow, SampleRow
 from db.records import Deletion
 from db.repository import audit, samples
-from db.repository.common import changed, hold_the_loop
+from db.repository.common import hold_the_loop, write
 from db.rounds import LEARNT
 
 
@@ -61,7 +61,7 @@ def _delete_rows(session: Session, sample_id: str, blobs: Sequence[str]) -> None
         delete(SampleRow).where(SampleRow.id == sample_id),  # labels, queue entries, memberships go with it
         delete(BlobRow).where(BlobRow.digest.in_(blobs)),
     ):
-        changed(session, statement.execution_options(synchronize_session=False))
+        write(session, statement)
 
 
 def _trained_versions(session: Session, sample_id: str) -> list[int]:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from db.errors import NotFound
 from db.models import FeedbackRow, PairRow, PredictionRow
 from db.records import Feedback, ScoredPrediction
-from db.repository.common import changed, fetch_one, insert_into, rows_of, table_of
+from db.repository.common import fetch_one, insert_into, rows_of, table_of, write
 from db.repository.predictions import as_prediction
 from db.repository.tasks import check_answer, get_task
 
@@ -26,7 +26,7 @@ def add(session: Session, prediction_id: str, answer: str, *, origin: str, now: 
         raise NotFound(f"There is no prediction {prediction_id!r} to give feedback on. Use the id that came with it.")
     check_answer(get_task(session, task), answer, of=f"Prediction {prediction_id}")
     statement = insert_into(session, FeedbackRow).on_conflict_do_nothing()
-    return changed(session, statement.values(prediction_id=prediction_id, answer=answer, origin=origin, at=now)) == 1
+    return write(session, statement.values(prediction_id=prediction_id, answer=answer, origin=origin, at=now)) == 1
 
 
 def get(session: Session, prediction_id: str) -> Feedback | None:

@@ -12,14 +12,15 @@ from db.errors import IllegalMove, NotFound
 from db.models import BlobRow, FaultRow, IngestRow
 from db.models.base import cleaned
 from db.records import Blob, Fault, Ingest, NewFault
-from db.repository.common import MANY_IDS, changed, fetch_all, fetch_one, in_chunks, insert_into, insert_new, rows_of
+from db.repository.common import MANY_IDS, fetch_all, fetch_one, in_chunks, insert_into, insert_new, rows_of, write
 
 MAX_RAW_CHARS = 4_000
 
 
 def start_ingest(session: Session, manifest: str, *, path: str, now: datetime) -> Ingest:
     """Begin with a manifest (named by its digest), or find out where to go on: at `next_line`, if not finished."""
-    session.execute(
+    write(
+        session,
         insert_into(session, IngestRow)
         .on_conflict_do_nothing()
         .values(
@@ -31,7 +32,7 @@ def start_ingest(session: Session, manifest: str, *, path: str, now: datetime) -
             num_faults=0,
             started_at=now,
             updated_at=now,
-        )
+        ),
     )
     return get_ingest(session, manifest)
 
@@ -53,7 +54,7 @@ def advance_ingest(
     """
     if next_line < from_line:
         raise ValueError(f"An ingest goes forward, got {from_line} to {next_line}.")
-    moved = changed(
+    moved = write(
         session,
         update(IngestRow)
         .where(IngestRow.manifest == manifest, IngestRow.next_line == from_line)
@@ -63,8 +64,7 @@ def advance_ingest(
             num_known=IngestRow.num_known + num_known,
             num_faults=IngestRow.num_faults + num_faults,
             updated_at=now,
-        )
-        .execution_options(synchronize_session=False),
+        ),
     )
     ingest = get_ingest(session, manifest)
     if not moved:
@@ -78,10 +78,11 @@ def advance_ingest(
 def finish_ingest(session: Session, manifest: str, *, now: datetime) -> Ingest:
     """The manifest is read to its end."""
     get_ingest(session, manifest)
-    session.execute(
+    write(
+        session,
         update(IngestRow)
         .where(IngestRow.manifest == manifest, IngestRow.finished_at.is_(None))
-        .values(finished_at=now, updated_at=now)
+        .values(finished_at=now, updated_at=now),
     )
     return get_ingest(session, manifest)
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from db.errors import IllegalMove, NotFound
 from db.models import LabelSkipRow, QueueRow, SampleRow
 from db.records import Label, QueueEntry
-from db.repository.common import MANY_IDS, fetch_all, fetch_one, in_chunks, insert_into, insert_new, rows_of
+from db.repository.common import MANY_IDS, fetch_all, fetch_one, in_chunks, insert_into, insert_new, rows_of, write
 from db.repository.labels import active_label, add_label
 
 LEASE_S = 900.0
@@ -101,8 +101,8 @@ def give_label(session: Session, entry_id: int, answer: str, *, who: str, now: d
 def skip(session: Session, entry_id: int, *, who: str, now: datetime) -> None:
     """Pass on a sample: it goes back to the queue and is not offered to this person again."""
     entry = get_entry(session, entry_id, lock=True)
-    session.execute(
-        insert_into(session, LabelSkipRow).on_conflict_do_nothing().values(entry_id=entry_id, who=who, at=now)
+    write(
+        session, insert_into(session, LabelSkipRow).on_conflict_do_nothing().values(entry_id=entry_id, who=who, at=now)
     )
     if entry.leased_to == who:
         _set(session, entry_id, leased_to=None, lease_until=None)
@@ -133,4 +133,4 @@ def progress(session: Session, round_id: int) -> tuple[int, int]:
 
 
 def _set(session: Session, entry_id: int, **values: Any) -> None:
-    session.execute(update(QueueRow).where(QueueRow.id == entry_id).values(**values))
+    write(session, update(QueueRow).where(QueueRow.id == entry_id).values(**values))

@@ -13,13 +13,13 @@ from db.models import LabelRow, QueueRow, RoundRow, SampleRow
 from db.records import Label, NewLabel
 from db.repository.common import (
     CHUNK_ROWS,
-    changed,
     fetch_all,
     fetch_one,
     in_chunks,
     insert_into,
     insert_new,
     rows_of,
+    write,
 )
 from db.repository.tasks import check_answer, get_task
 
@@ -41,11 +41,11 @@ def add_label(
     if old is not None and (old.answer, old.origin) == (answer, origin) and round_id in (None, old.round_id):
         return old
     if old is not None:
-        session.execute(update(LabelRow).where(LabelRow.id == old.id).values(superseded_at=now))
+        write(session, update(LabelRow).where(LabelRow.id == old.id).values(superseded_at=now))
     values = _values(NewLabel(sample_id=sample_id, answer=answer, origin=origin, round_id=round_id), now)
     values["supersedes_id"] = None if old is None else old.id
     values["quarantined_at"] = now if round_id in _quarantined(session, [round_id]) else None
-    session.execute(insert_into(session, LabelRow).values(**values))
+    write(session, insert_into(session, LabelRow).values(**values))
     label = active_label(session, sample_id)
     assert label is not None
     return label
@@ -87,12 +87,9 @@ def labels_of_round(session: Session, round_id: int) -> list[Label]:
 
 def set_quarantine(session: Session, round_id: int, moment: datetime | None) -> int:
     """Put all labels of a round into quarantine, or out of it with None; returns how many."""
-    return changed(
+    return write(
         session,
-        update(LabelRow)
-        .where(LabelRow.round_id == round_id)
-        .values(quarantined_at=moment)
-        .execution_options(synchronize_session=False),
+        update(LabelRow).where(LabelRow.round_id == round_id).values(quarantined_at=moment),
     )
 
 
@@ -116,9 +113,7 @@ def _close_entries(session: Session, sample_ids: Sequence[str], now: datetime) -
         for id_, round_id in session.execute(select(QueueRow.sample_id, QueueRow.round_id).where(*waiting))
     }
     if rounds:
-        session.execute(
-            update(QueueRow).where(*waiting).values(done_at=now).execution_options(synchronize_session=False)
-        )
+        write(session, update(QueueRow).where(*waiting).values(done_at=now))
     return rounds
 
 

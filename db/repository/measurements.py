@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from db.models import BaselineRow, MeasurementRow
 from db.records import Baseline, Measurement, NewMeasurement
 from db.records.live import Json
-from db.repository.common import fetch_all, fetch_one, insert_into, insert_new, rows_of
+from db.repository.common import fetch_all, fetch_one, insert_into, insert_new, rows_of, write
 
 
 def add(session: Session, rows: Iterable[NewMeasurement], *, now: datetime) -> int:
@@ -63,7 +63,7 @@ def latest(session: Session, metric: str, *, slice_: str = "all", version: int |
 def set_baseline(session: Session, name: str, values: Json, *, now: datetime, version: int | None = None) -> Baseline:
     """Make these values what the name is compared with from now on. Earlier ones are kept."""
     statement = insert_into(session, BaselineRow)
-    session.execute(statement.values(name=name, version=version, values=dict(values), created_at=now))
+    write(session, statement.values(name=name, version=version, values=dict(values), created_at=now))
     baseline = get_baseline(session, name)
     assert baseline is not None
     return baseline

@@ -16,7 +16,7 @@ from db.errors import NotFound
 from db.models import OutboxRow
 from db.records import OutboxMessage
 from db.records.loop import Json
-from db.repository.common import changed, fetch_all, fetch_one, insert_into, rows_of
+from db.repository.common import fetch_all, fetch_one, insert_into, rows_of, write
 
 MAX_ATTEMPTS = 10
 
@@ -44,7 +44,7 @@ def put(session: Session, *, kind: str, key: str, payload: Json, now: datetime) 
         "attempts": 0,
         "next_attempt_at": now,
     }
-    return changed(session, statement.values(**values)) == 1
+    return write(session, statement.values(**values)) == 1
 
 
 def claim(
@@ -72,10 +72,11 @@ def claim(
 def done(session: Session, message_id: int, *, now: datetime) -> None:
     """The message was delivered. Saying so twice changes nothing."""
     _get(session, message_id)
-    session.execute(
+    write(
+        session,
         update(OutboxRow)
         .where(OutboxRow.id == message_id, OutboxRow.done_at.is_(None))
-        .values(done_at=now, lease_until=None, dead_at=None)
+        .values(done_at=now, lease_until=None, dead_at=None),
     )
 
 
@@ -130,6 +131,4 @@ def _get(session: Session, message_id: int) -> OutboxMessage:
 
 def _change(session: Session, ids: list[int] | set[int], **values: Any) -> None:
     if ids:
-        session.execute(
-            update(OutboxRow).where(OutboxRow.id.in_(ids)).values(**values).execution_options(synchronize_session=False)
-        )
+        write(session, update(OutboxRow).where(OutboxRow.id.in_(ids)).values(**values))

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.models import FeedbackRow, PredictionRow
 from db.records import NewPrediction, Prediction
-from db.repository.common import changed, insert_new, rows_of
+from db.repository.common import insert_new, rows_of, write
 
 
 def log(session: Session, rows: Iterable[NewPrediction], *, now: datetime) -> int:
@@ -40,7 +40,7 @@ def forget_before(session: Session, moment: datetime) -> int:
     """Delete answers given before the moment that nobody gave feedback to; returns how many. Keeps the log bounded."""
     answered = exists(select(FeedbackRow.prediction_id).where(FeedbackRow.prediction_id == PredictionRow.id))
     statement = delete(PredictionRow).where(PredictionRow.at < moment, ~answered)
-    return changed(session, statement.execution_options(synchronize_session=False))
+    return write(session, statement)
 
 
 def as_prediction(row: dict[str, Any]) -> Prediction:

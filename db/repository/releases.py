@@ -19,7 +19,7 @@ from db.records import Release
 from db.records.loop import Json
 from db.releases import BLAMED, State, describe_moves, is_allowed
 from db.repository import audit, outbox
-from db.repository.common import changed, fetch_one, hold_the_loop, insert_into, rows_of
+from db.repository.common import fetch_one, hold_the_loop, insert_into, rows_of, write
 from db.repository.rounds import blame
 from db.repository.versions import (
     get_release,
@@ -71,7 +71,8 @@ def create_candidate(
         if known is not None:
             return known
     version = (session.scalars(select(func.max(ReleaseRow.version))).one() or 0) + 1
-    session.execute(
+    write(
+        session,
         insert_into(session, ReleaseRow).values(
             version=version,
             state="candidate",
@@ -82,7 +83,7 @@ def create_candidate(
             metrics=dict(metrics or {}),
             created_at=now,
             updated_at=now,
-        )
+        ),
     )
     _record_move(session, version, None, "candidate", who=who, why="", numbers=metrics or {}, now=now)
     return get_release(session, version)
@@ -216,12 +217,11 @@ def _move(
 ) -> None:
     """Compare and set the state, quarantine the round if it is to blame, and write the audit line and the messages."""
     _check_move(release, target)
-    moved = changed(
+    moved = write(
         session,
         update(ReleaseRow)
         .where(ReleaseRow.version == release.version, ReleaseRow.state == release.state)
-        .values(state=target, updated_at=now)
-        .execution_options(synchronize_session=False),
+        .values(state=target, updated_at=now),
     )
     if not moved:
         raise IllegalMove(
@@ -263,10 +263,11 @@ def _record_move(
 
 def _serve(session: Session, version: int, *, previous: int | None, now: datetime) -> None:
     generation = serving(session).generation + 1
-    session.execute(
+    write(
+        session,
         update(ServingRow)
         .where(ServingRow.id == 1)
-        .values(version=version, previous_version=previous, generation=generation, updated_at=now)
+        .values(version=version, previous_version=previous, generation=generation, updated_at=now),
     )
     _set(session, version, generation=generation)
 
@@ -309,9 +310,4 @@ def _check_way_is_free(session: Session, release: Release) -> None:
 
 
 def _set(session: Session, version: int, **values: Any) -> None:
-    session.execute(
-        update(ReleaseRow)
-        .where(ReleaseRow.version == version)
-        .values(**values)
-        .execution_options(synchronize_session=False)
-    )
+    write(session, update(ReleaseRow).where(ReleaseRow.version == version).values(**values))

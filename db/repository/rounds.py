@@ -14,7 +14,7 @@ from db.models import ReleaseRow, RoundRow, RoundSampleRow, RoundStepRow
 from db.records import Round, RoundSample, RoundStep
 from db.records.loop import Json
 from db.repository import audit
-from db.repository.common import fetch_all, hold_the_loop, insert_into, insert_new, rows_of
+from db.repository.common import fetch_all, hold_the_loop, insert_into, insert_new, rows_of, write
 from db.repository.labels import set_quarantine
 from db.rounds import STEPS, Role, Step, is_forward
 
@@ -40,7 +40,8 @@ def open_round(
     if known is not None:
         return known, False
     _check_base(session, base_version)
-    session.execute(
+    write(
+        session,
         insert_into(session, RoundRow).values(
             key=key,
             trigger=trigger,
@@ -51,7 +52,7 @@ def open_round(
             is_open=True,
             opened_at=now,
             updated_at=now,
-        )
+        ),
     )
     created = find_round(session, key)
     assert created is not None
@@ -211,13 +212,11 @@ def _check_base(session: Session, base_version: int | None) -> None:
 
 def _note_step(session: Session, round_id: int, step: Step, outputs: Json, now: datetime) -> None:
     values: dict[str, Any] = {"round_id": round_id, "step": step, "at": now, "outputs": dict(outputs)}
-    session.execute(insert_into(session, RoundStepRow).values(**values))
+    write(session, insert_into(session, RoundStepRow).values(**values))
 
 
 def _set(session: Session, round_id: int, **values: Any) -> None:
-    session.execute(
-        update(RoundRow).where(RoundRow.id == round_id).values(**values).execution_options(synchronize_session=False)
-    )
+    write(session, update(RoundRow).where(RoundRow.id == round_id).values(**values))
 
 
 def _first(session: Session, statement: Select[Any]) -> Round | None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.models import LabelRow, QueueRow, RoundSampleRow, SampleRow
 from db.records import Label, LabelledSample, NewSample, StoredSample
-from db.repository.common import CHUNK_ROWS, MANY_IDS, changed, fetch_all, in_chunks, insert_new, rows_of, table_of
+from db.repository.common import CHUNK_ROWS, MANY_IDS, fetch_all, in_chunks, insert_new, rows_of, table_of, write
 
 ACTIVE = LabelRow.superseded_at.is_(None)
 
@@ -144,12 +144,11 @@ def rounds_of(session: Session, sample_id: str) -> list[int]:
 def quarantine_samples(session: Session, ids: Sequence[str], *, now: datetime) -> int:
     """Keep samples out of pool and training; returns how many were not in quarantine before."""
     return sum(
-        changed(
+        write(
             session,
             update(SampleRow)
             .where(SampleRow.id.in_(chunk), SampleRow.quarantined_at.is_(None))
-            .values(quarantined_at=now)
-            .execution_options(synchronize_session=False),
+            .values(quarantined_at=now),
         )
         for chunk in in_chunks(ids, MANY_IDS)
     )

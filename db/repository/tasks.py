@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from db.errors import NotFound
 from db.models import TaskRow
 from db.records import Task
-from db.repository.common import insert_into, listed, rows_of
+from db.repository.common import insert_into, listed, rows_of, write
 
 
 def put_task(session: Session, task: Task) -> Task:
@@ -20,7 +20,7 @@ def put_task(session: Session, task: Task) -> Task:
     if len(set(task.answers)) < 2 or len(set(task.answers)) != len(task.answers):
         raise ValueError(f"Task {task.name}: answers must be two or more different texts, got {task.answers!r}.")
     values: dict[str, Any] = {"instructions": list(task.instructions), "answers": list(task.answers)}
-    session.execute(insert_into(session, TaskRow).on_conflict_do_nothing().values(name=task.name, **values))
+    write(session, insert_into(session, TaskRow).on_conflict_do_nothing().values(name=task.name, **values))
     known = get_task(session, task.name)
     if task.answers[: len(known.answers)] != known.answers:
         raise ValueError(
@@ -28,7 +28,7 @@ def put_task(session: Session, task: Task) -> Task:
             "Keep the known ones in their order and add new ones at the end, or give the task a new name."
         )
     if task != known:
-        session.execute(update(TaskRow).where(TaskRow.name == task.name).values(**values))
+        write(session, update(TaskRow).where(TaskRow.name == task.name).values(**values))
     return task
 
 

@@ -11,7 +11,7 @@ from db.models import TriggerRow
 from db.models.loop import WAITING
 from db.records import Trigger
 from db.records.loop import Json
-from db.repository.common import fetch_all, fetch_one, hold_the_loop, insert_into, rows_of
+from db.repository.common import fetch_all, fetch_one, hold_the_loop, insert_into, rows_of, write
 
 
 def request(session: Session, kind: str, *, now: datetime, detail: Json | None = None) -> Trigger:
@@ -19,7 +19,8 @@ def request(session: Session, kind: str, *, now: datetime, detail: Json | None =
     statement = insert_into(session, TriggerRow).values(
         kind=kind, detail=dict(detail or {}), num_requests=1, requested_at=now, last_requested_at=now
     )
-    session.execute(
+    write(
+        session,
         statement.on_conflict_do_update(
             index_elements=[TriggerRow.kind],
             index_where=WAITING,
@@ -28,7 +29,7 @@ def request(session: Session, kind: str, *, now: datetime, detail: Json | None =
                 "detail": statement.excluded.detail,
                 "last_requested_at": statement.excluded.last_requested_at,
             },
-        )
+        ),
     )
     waiting = rows_of(TriggerRow).where(TriggerRow.kind == kind, TriggerRow.taken_at.is_(None))
     trigger = fetch_one(session, Trigger, waiting)
@@ -49,12 +50,7 @@ def take_trigger(session: Session, *, now: datetime, round_id: int | None = None
     """
     hold_the_loop(session)
     ids = [trigger.id for trigger in pending(session)]
-    session.execute(
-        update(TriggerRow)
-        .where(TriggerRow.id.in_(ids))
-        .values(taken_at=now, round_id=round_id)
-        .execution_options(synchronize_session=False)
-    )
+    write(session, update(TriggerRow).where(TriggerRow.id.in_(ids)).values(taken_at=now, round_id=round_id))
     return tuple(fetch_all(session, Trigger, rows_of(TriggerRow).where(TriggerRow.id.in_(ids)).order_by(TriggerRow.id)))
 
 

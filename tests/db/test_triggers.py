@@ -1,0 +1,37 @@
+"""Requests for a round are counted, not queued up."""
+
+from __future__ import annotations
+
+from db.engine import Database
+from db.repository import triggers
+from tests.db.builders import NOW, later, open_round
+
+
+def test_requests_of_a_kind_that_wait_together_are_one(database: Database) -> None:
+    with database.write() as session:
+        triggers.request(session, "drift", now=NOW, detail={"domain": "fr"})
+        triggers.request(session, "schedule", now=NOW)
+        again = triggers.request(session, "drift", now=later(5), detail={"domain": "it"})
+        assert [trigger.kind for trigger in triggers.pending(session)] == ["drift", "schedule"]
+    assert (again.num_requests, again.detail) == (2, {"domain": "it"})
+    assert (again.requested_at, again.last_requested_at) == (NOW, later(5))
+
+
+def test_a_round_takes_every_request_that_waits(database: Database) -> None:
+    with database.write() as session:
+        triggers.request(session, "drift", now=NOW)
+        triggers.request(session, "manual", now=NOW)
+        round_ = open_round(session)
+        taken = triggers.take_trigger(session, now=later(5), round_id=round_.id)
+        assert [trigger.kind for trigger in taken] == ["drift", "manual"]
+        assert {(trigger.taken_at, trigger.round_id) for trigger in taken} == {(later(5), round_.id)}
+        assert triggers.take_trigger(session, now=later(6)) == ()
+
+
+def test_a_request_during_a_round_waits_for_the_next(database: Database) -> None:
+    with database.write() as session:
+        triggers.request(session, "drift", now=NOW)
+        triggers.take_trigger(session, now=NOW)
+        assert triggers.request(session, "drift", now=later(5)).num_requests == 1
+        assert len(triggers.pending(session)) == 1
+        assert [trigger.taken_at for trigger in triggers.list_triggers(session)] == [None, NOW]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from db.records import Release, Round
-from db.repository import lineage, rounds, samples, versions
+from db.repository import audit, lineage, rounds, samples, versions
 from db.rounds import TRAINED, Role
 from flows.demo.data import World
 from flows.steps.models import load_release, load_version
@@ -27,8 +27,8 @@ from omni_model.train import fit
 def collect(ws: Workspace, world: World, wall_s: float) -> dict[str, Any]:
     """Everything that the story's report shows, as JSON."""
     with ws.database.read() as session:
-        releases = versions.list_releases(session)
-        reasons = {entry.version: entry.why for entry in versions.history(session) if entry.why}
+        releases = versions.history(session)
+        reasons = {entry.version: entry.why for entry in audit.history(session, subject="release") if entry.why}
         all_rounds = sorted(rounds.list_rounds(session), key=lambda row: row.id)
         serving = versions.serving(session).version
     accepted = [release for release in releases if release.state == "accepted"]

@@ -90,7 +90,7 @@ class Story:
         settings = self.ws.settings.model_copy(update={"loop": loop})
         self.round(budget=self.budget(["fr2"]), trigger="manual", settings=settings)
         with self.ws.database.read() as session:
-            waiting = versions.list_releases(session, "awaiting_approval")[-1]
+            waiting = versions.history(session, "awaiting_approval")[-1]
         why = "The comparison shows a gain on every new domain and no loss on the others."
         with self.ws.database.write() as session:
             releases.promote(session, waiting.version, who=OPERATOR, why=why, now=self.ws.clock())

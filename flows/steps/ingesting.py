@@ -135,6 +135,11 @@ def new_sample(row: ManifestRow, inputs: Mapping[str, str], specs: Mapping[str, 
     )
 
 
+def sample_ids(manifest: Path) -> list[str]:
+    """Ids of the readable rows of a manifest, in order."""
+    return [row.id for row in read_manifest(manifest) if isinstance(row, ManifestRow)]
+
+
 def file_digest(path: Path) -> str:
     """BLAKE2b of a file's content, read in pieces."""
     found = hashlib.blake2b(digest_size=32)

@@ -30,7 +30,7 @@ def reconcile(ws: Workspace) -> Reconciliation:
     """Project the releases onto MLflow and deliver the outbox. The releases win over what MLflow says."""
     with ws.database.read() as session:
         wanted = wanted_aliases(session)
-        states = {row.mlflow_version: row.state for row in versions.list_releases(session) if row.mlflow_version}
+        states = {row.mlflow_version: row.state for row in versions.history(session) if row.mlflow_version}
         is_settled = not outbox.waiting(session, "mlflow_alias")
     present = ws.registry.aliases()
     astray = tuple(name for name in wanted if is_settled and present.get(name) != wanted[name])
@@ -48,7 +48,7 @@ def reconcile(ws: Workspace) -> Reconciliation:
 def wanted_aliases(session: Session) -> dict[str, str | None]:
     """What the releases say that each alias must point to: MLflow's version, None for no alias."""
     serving = versions.serving(session)
-    known = {release.version: release for release in versions.list_releases(session)}
+    known = {release.version: release for release in versions.history(session)}
     waiting = [release for release in known.values() if release.state in ("candidate", "awaiting_approval")]
 
     def number(version: int | None) -> str | None:
@@ -91,7 +91,7 @@ def deliver(ws: Workspace) -> int:
             claimed = outbox.claim(session, kind, now=ws.clock(), limit=100)
         for message in claimed:
             if kind == "notify":
-                logger.warning("%s: %s", message.key, message.payload.get("why", ""), extra=dict(message.payload))
+                logger.info("%s: %s", message.key, message.payload.get("why", ""), extra=dict(message.payload))
             with ws.database.write() as session:
                 outbox.done(session, message.id, now=ws.clock())
         num_delivered += len(claimed)

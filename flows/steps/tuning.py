@@ -104,8 +104,10 @@ def training_sets(
 
 def learn_new_tasks(ws: Workspace, model: LoopModel) -> None:
     """Add tasks that came after the model, and answers that came after a task; what is frozen stays as it is."""
+    known = {task.name for task in model.tasks}
     for spec in task_specs(ws).values():
-        model.learn_task(spec)
+        if spec.name not in known:
+            model.add_task(spec)
 
 
 def features_for(

@@ -1,0 +1,43 @@
+"""The command line. Heavy libraries are imported by the commands that need them, so the others answer at once."""
+
+import sys
+
+import typer
+
+from flows.cli import data, labels, live, loop, models, rounds, schedule
+from flows.cli.common import console, fail
+from flows.telemetry import silence
+
+app = typer.Typer(
+    name="omniloop",
+    help="A continual-learning loop for omni-modal models: select, tune, validate, promote, watch, roll back.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+loop.register(app)
+live.register(app)
+app.add_typer(data.app, name="data")
+app.add_typer(labels.app, name="labels")
+app.add_typer(rounds.app, name="rounds")
+app.add_typer(models.app, name="models")
+app.add_typer(schedule.app, name="schedule")
+
+
+def main() -> None:
+    """Entry point of ``omniloop``: runs the command and turns a known error into one readable line and exit code 1."""
+    silence()
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except typer.Abort:
+        console.print("Stopped.")
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001  the last stop: `fail` shows what it knows and re-raises the rest
+        sys.exit(fail(error))

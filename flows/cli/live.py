@@ -1,0 +1,55 @@
+"""Answering and feedback without a service: a manifest in, answers out, and what was right back in."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.common import console, person, workspace
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (predict, feedback):
+        app.command()(command)
+
+
+def predict(
+    manifest: Annotated[Path, typer.Argument(help="What to answer; see docs/data.md.")],
+    out: Annotated[Path | None, typer.Option(help="JSONL to write; default: the terminal.")] = None,
+) -> None:
+    """Let the version in service answer a manifest; each answer is logged with an id that feedback can refer to."""
+    from db.repository import predictions
+    from flows.steps.answering import answer
+    from flows.steps.ingesting import ingest, sample_ids
+
+    with workspace() as ws:
+        report = ingest(ws, manifest, with_answers=False)
+        ids = answer(ws, sample_ids(manifest))
+        with ws.database.read() as session:
+            rows = [predictions.get(session, prediction_id) for prediction_id in ids.values()]
+    lines = [
+        json.dumps({"prediction": row.id, "sample": row.sample_id, "answer": row.answer, "confidence": row.confidence})
+        for row in rows
+        if row is not None
+    ]
+    if out is None:
+        typer.echo("\n".join(lines))
+    else:
+        out.write_text("\n".join(lines) + "\n")
+        console.print(f"{len(lines)} answers written to {out} ({report}).", highlight=False)
+
+
+def feedback(
+    file: Annotated[Path, typer.Argument(help='JSONL with {"prediction": …, "answer": …} a line.')],
+    who: Annotated[str, typer.Option(help="Who says so.")] = "",
+) -> None:
+    """Store the right answers to predictions; probation is judged by them."""
+    from flows.steps.answering import give_feedback
+    from flows.steps.labelling import read_answers
+
+    answers = read_answers(file, key="prediction")
+    with workspace() as ws:
+        num_new = give_feedback(ws, answers, origin=f"human:{who or person()}")
+    console.print(f"{num_new} new of {len(answers)}.", highlight=False)

@@ -1,0 +1,85 @@
+"""Rounds: what each did, and what the gate would say of it under other limits."""
+
+import json
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from flows.cli.common import console, person, workspace
+
+app = typer.Typer(help="Rounds: list, show, judge again, lift a quarantine.", no_args_is_help=True)
+RoundId = Annotated[int, typer.Argument(help="The round's number.")]
+
+
+@app.command("list")
+def list_(limit: int = 50) -> None:
+    """Rounds, the latest first."""
+    from db.repository import rounds
+
+    with workspace() as ws, ws.database.read() as session:
+        known = rounds.list_rounds(session, limit=limit)
+    table = Table("round", "trigger", "from", "step", "outcome", "labels asked for", "quarantined", "opened (UTC)")
+    for row in known:
+        filtered = row.outputs.get("filtered", {})
+        asked = sum(filtered.get(f"num_{kind}", 0) for kind in ("selected", "control", "validation"))
+        table.add_row(
+            str(row.id),
+            row.trigger,
+            f"v{row.base_version}" if row.base_version else "–",
+            row.step,
+            (row.outcome or "open").replace("_", " "),
+            str(asked),
+            "yes" if row.quarantined_at else "no",
+            f"{row.opened_at:%Y-%m-%d %H:%M:%S}",
+        )
+    console.print(table)
+
+
+@app.command("show")
+def show(round_id: RoundId) -> None:
+    """Everything that each step of a round reported, as JSON."""
+    from db.repository import rounds
+
+    with workspace() as ws, ws.database.read() as session:
+        row = rounds.get_round(session, round_id)
+    told = {step: {k: v for k, v in outputs.items() if k != "fit"} for step, outputs in row.outputs.items()}
+    typer.echo(json.dumps({"round": row.id, "trigger": row.trigger, "base_version": row.base_version} | told, indent=2))
+
+
+@app.command("rejudge")
+def rejudge(
+    round_id: RoundId,
+    max_relative_fall: Annotated[float, typer.Option(help="The limit to judge under, such as 0.02.")] = 0.05,
+    confidence: Annotated[float, typer.Option(help="Confidence of each bound.")] = 0.95,
+) -> None:
+    """What the gate would have said of a past round under another limit. Nothing is moved."""
+    from db.repository import rounds
+    from flows.steps.deciding import rejudge as step
+
+    with workspace() as ws:
+        with ws.database.read() as session:
+            row = rounds.get_round(session, round_id)
+        config = replace(ws.settings.gate, max_relative_fall=max_relative_fall, confidence=confidence)
+        verdict = step(ws, row, config)
+    then = row.outputs.get("decided", {}).get("verdict", "nothing")
+    console.print(
+        f"Then: {then}. Under {max_relative_fall:.1%} at {confidence:.0%}: {verdict.decision}.", highlight=False
+    )
+    for reason in verdict.reasons[:10]:
+        console.print(f"  {reason}", highlight=False)
+
+
+@app.command("lift-quarantine")
+def lift_quarantine(
+    round_id: RoundId,
+    why: Annotated[str, typer.Option(help="Why its labels are good after all.")],
+    who: Annotated[str, typer.Option(help="Your name in the audit trail.")] = "",
+) -> None:
+    """Let a round's labels count again."""
+    from db.repository import rounds
+
+    with workspace() as ws, ws.database.write() as session:
+        rounds.lift_quarantine(session, round_id, who=who or person(), why=why, now=ws.clock())
+    console.print(f"The labels of round {round_id} count again.", highlight=False)

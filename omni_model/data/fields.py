@@ -120,7 +120,13 @@ def _unpacked(modality: str, value: str) -> bytes:
 
 def _is_unicode(value: str) -> bool:
     """False for a text with half a surrogate pair, which JSON's escapes can smuggle in and no database stores."""
-    return not any("\ud800" <= character <= "\udfff" for character in value)
+    if value.isascii():
+        return True
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shown(value: Any) -> str:

@@ -21,8 +21,8 @@ SIDE = 32
 NUM_FRAMES = 8
 SQUARE = 64
 """Width and height of the squares that are cut from the photographs."""
-MIN_CONTRAST = 20.0
-"""Standard deviation of a square's grey values, of 255."""
+MIN_CONTRAST = 15.0
+"""Standard deviation of the grey values in the middle of a square, of 255."""
 Move = tuple[float, float, float]
 """Of the camera: shift to the right in pixels, width of its view, turn counter-clockwise in degrees."""
 MOVES: dict[str, Callable[[float], Move]] = {  # of the way from -1 at the first frame to 1 at the last
@@ -86,4 +86,4 @@ def photographs() -> tuple[np.ndarray, ...]:
         for top in range(0, photograph.shape[0] - SQUARE + 1, SQUARE)
         for left in range(0, photograph.shape[1] - SQUARE + 1, SQUARE)
     )
-    return tuple(square for square in squares if square.mean(axis=2).std() >= MIN_CONTRAST)
+    return tuple(square for square in squares if square[16:48, 16:48].mean(axis=2).std() >= MIN_CONTRAST)

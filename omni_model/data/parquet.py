@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def read_parquet(path: Path, start: int) -> Iterator[ManifestRow | RowFault]:
         for group in range(file.metadata.num_row_groups):
             num_rows = file.metadata.row_group(group).num_rows
             if first + num_rows > start:
-                yield from _read_group(file, group, first, first + num_rows, max(start, first))
+                yield from _read_group(file, group, first, first + num_rows, start)
             first += num_rows
 
 
@@ -38,8 +38,9 @@ def _read_group(file: pq.ParquetFile, group: int, first: int, end: int, start: i
     done = first
     try:
         for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group]):
-            for row in range(max(start - done, 0), batch.num_rows):
-                yield _row(batch, row, done + row + 1)
+            skip = max(start - done, 0)
+            if skip < batch.num_rows:
+                yield from _read_batch(_in_microseconds(batch.slice(skip)), done + skip + 1)
             done += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         reason = f"Row group {group} cannot be read: {str(error)[:200]}. Write the manifest again."
@@ -47,21 +48,41 @@ def _read_group(file: pq.ParquetFile, group: int, first: int, end: int, start: i
             yield RowFault(line=row + 1, id=None, reason=reason)
 
 
-def _row(batch: pa.RecordBatch, row: int, line: int) -> ManifestRow | RowFault:
-    fields: dict[str, Any] = {}
+def _in_microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Nanoseconds would come out as objects of pandas."""
+    columns = [
+        column.cast(pa.timestamp("us", column.type.tz), safe=False) if pa.types.is_timestamp(column.type) else column
+        for column in batch.columns
+    ]
+    return pa.record_batch(columns, names=batch.schema.names)
+
+
+def _read_batch(batch: pa.RecordBatch, line: int) -> Iterator[ManifestRow | RowFault]:
+    """The rows of a batch; its first is row `line` of the file."""
     try:
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            fields[name] = _value(name, column, row)
+        rows = batch.to_pylist()
+    except (pa.ArrowException, ValueError, OverflowError):  # one cell is broken: find out which, row by row
+        rows = [None] * batch.num_rows
+    for place, fields in enumerate(rows):
+        yield _parse(batch, place, line + place) if fields is None else _checked(fields, line + place)
+
+
+def _parse(batch: pa.RecordBatch, place: int, line: int) -> ManifestRow | RowFault:
+    fields: dict[str, Any] = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            fields[name] = column[place].as_py()
+        except (pa.ArrowException, ValueError, OverflowError) as error:
+            return _fault(fields, line, f"{name} cannot be read: {error}. Write the row again.")
+    return _checked(fields, line)
+
+
+def _checked(fields: Mapping[str, Any], line: int) -> ManifestRow | RowFault:
+    try:
         return row_from(fields, line)
     except RowError as error:
-        return RowFault(line=line, id=id_of(fields), reason=str(error), raw=repr(fields)[:RAW_CHARACTERS])
+        return _fault(fields, line, str(error))
 
 
-def _value(name: str, column: pa.Array, row: int) -> Any:
-    try:
-        scalar = column[row]
-        if pa.types.is_timestamp(scalar.type):  # nanoseconds would come as a pandas object
-            scalar = scalar.cast(pa.timestamp("us", scalar.type.tz))
-        return scalar.as_py()
-    except (pa.ArrowException, ValueError, OverflowError) as error:
-        raise RowError(f"{name} cannot be read: {error}. Write the row again.") from error
+def _fault(fields: Mapping[str, Any], line: int, reason: str) -> RowFault:
+    return RowFault(line=line, id=id_of(fields), reason=reason, raw=repr(fields)[:RAW_CHARACTERS])

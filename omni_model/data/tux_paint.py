@@ -3,7 +3,7 @@
 Built from the Debian package `tuxpaint-stamps-default` (GPL-2, so it is built where it is used and never shipped). A
 sample is one stamp in one language: its picture, its name, its spoken description; the answer is its category. The ten
 largest of the sixteen categories are the task. An item is a stamp, so its languages stay in one split. The category
-`symbols` is 29 % of the rows: report balanced accuracy.
+`symbols` is 29 % of the stamps: report balanced accuracy.
 
 Run `python -m omni_model.data.tux_paint --out DIR`. Layout of the package: `X.png` or `X.svg`; `X.txt`, English in the
 first line, then `ll.utf8=...`; `X_desc_ll.ogg`, English without `_ll`.

@@ -74,7 +74,9 @@ class ManifestWriter:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Add a row; fields that are None or empty are left out."""
-        given = {name: value for name, value in row.items() if value is not None and value != ""}
+        given = {
+            name: value for name, value in row.items() if not (value is None or (isinstance(value, str) and not value))
+        }
         self.file.write(json.dumps(given, ensure_ascii=False, default=_json) + "\n")
         self.num_rows += 1
 

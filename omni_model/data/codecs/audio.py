@@ -78,7 +78,13 @@ class AudioCodec:
         while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
             num_frames += len(block)
             self._check_length(num_frames / file.samplerate)
-            yield block.mean(axis=1, dtype=np.float32)
+            yield _mono(block)
+
+
+def _mono(block: np.ndarray) -> np.ndarray:
+    """`[T, C]` to `[T]`; infinite samples pass through, to be told of where their place is known."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray(block.mean(axis=1, dtype=np.float32))
 
 
 def check_complete(data: bytes) -> None:

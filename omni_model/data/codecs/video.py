@@ -58,10 +58,13 @@ class VideoCodec:
         return thin(frames, np.asarray, self.limits.video_frames)
 
     def _animation(self, data: bytes) -> np.ndarray:
-        picture = open_picture(data)
-        if picture.format not in ("GIF", "WEBP"):
-            raise DecodeError(f"The video is a {picture.format} picture. Give it as the modality image. {MEND}")
+        if not (data[:4] == b"GIF8" or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")):
+            raise DecodeError(
+                f"The video is none of MP4, WebM, GIF, WebP, npy: it starts with {data[:8].hex(' ')}. {MEND} "
+                "A still picture is given as the modality image."
+            )
         _check_animation_complete(data)
+        picture = open_picture(data)
         check_pixels(picture, self.limits.video_source_pixels, "video_source_pixels")
         size = fitting((picture.width, picture.height), self.limits.video_pixels)
         return thin(self._pictures(picture), lambda frame: to_rgb(frame.resize(size)), self.limits.video_frames)

@@ -215,7 +215,7 @@ def _files(folder: Path) -> list[str]:
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise ValueError(f"{path} is a link or a special file. A stored folder holds plain files only; remove it.")
         if path.is_file():
-            found.append(path.relative_to(folder).as_posix())
+            found.append(_safe(path.relative_to(folder).as_posix()))
     return sorted(found)
 
 
@@ -242,7 +242,7 @@ def _safe(path: Any) -> str:
         or set(parts) & {"..", "."}
         or set(path) & set("\\:\0")
     ):
-        raise ValueError(f"{path!r:.100} leads outside the folder")
+        raise ValueError(f"{path!r:.100} leads outside the folder, or would elsewhere. Rename it.")
     return path
 
 

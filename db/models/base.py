@@ -64,7 +64,7 @@ class BinaryText(CleanText):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
+        return Text(collation="C") if dialect.name == "postgresql" else Text()
 
 
 class Json(TypeDecorator[Any]):
@@ -74,8 +74,7 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        kind = JSONB(none_as_null=True) if dialect.name == "postgresql" else JSON(none_as_null=True)
-        return dialect.type_descriptor(kind)
+        return JSONB(none_as_null=True) if dialect.name == "postgresql" else JSON(none_as_null=True)
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         return plain(value)

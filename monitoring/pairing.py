@@ -161,14 +161,15 @@ def _answers(
 def _hits(
     predictions: PredictionsLike, rows: NDArray[np.int64], groups_N: NDArray[Any]
 ) -> dict[str, NDArray[np.float64]]:
-    """Both directions of each pair of modalities. An embedding that is not finite though its modality is there misses."""
+    """Both directions of each pair of modalities. Where both are there but an embedding is not finite, it misses."""
     embeddings = {name: np.asarray(predictions.embeddings[name])[rows] for name in sorted(predictions.embeddings)}
-    broken = {
-        name: np.array([name in predictions.modalities[row] for row in rows], dtype=bool)
-        & ~np.isfinite(embedding_ND).all(axis=1)
-        for name, embedding_ND in embeddings.items()
-    }
+    present = {name: np.array([name in predictions.modalities[row] for row in rows], dtype=bool) for name in embeddings}
+    finite = {name: np.isfinite(embedding_ND).all(axis=1) for name, embedding_ND in embeddings.items()}
     return {
-        f"{x}>{y}": np.where(broken[x] | broken[y], 0.0, retrieval_hits(embeddings[x], embeddings[y], groups_N))
+        f"{x}>{y}": np.where(
+            present[x] & present[y] & ~(finite[x] & finite[y]),
+            0.0,
+            retrieval_hits(embeddings[x], embeddings[y], groups_N),
+        )
         for x, y in permutations(embeddings, 2)
     }

@@ -39,7 +39,7 @@ def wilson_interval(num_hits: int, num_samples: int, confidence: float = 0.95) -
     share, weight = num_hits / num_samples, z * z / num_samples
     centre = (share + weight / 2) / (1 + weight)
     half = z * np.sqrt(share * (1 - share) / num_samples + weight / (4 * num_samples)) / (1 + weight)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    return (0.0 if num_hits == 0 else float(centre - half)), (1.0 if num_hits == num_samples else float(centre + half))
 
 
 def instruction_following(followed_N: NDArray[np.bool_], confidence: float = 0.95) -> Rate:

@@ -48,14 +48,18 @@ class SelectionConfig:
             _require(0.0 <= share <= 1.0, "domain_quota", share, "a share in [0, 1]")
 
     def control_rows(self, num_available: int) -> int:
-        """Rows of the control arm when `num_available` valid candidates were seen.
+        """Rows of the control arm when `num_available` valid candidates were seen. A share above 0 leaves neither arm
+        empty as long as there are two rows to share.
 
         >>> SelectionConfig(budget=100, control_share=0.1).control_rows(1_000_000)
         10
-        >>> SelectionConfig(budget=100, control_share=0.1).control_rows(20)
-        2
+        >>> SelectionConfig(budget=100, control_share=0.1).control_rows(3)
+        1
         """
-        return math.floor(self.control_share * min(self.budget, num_available) + 0.5)
+        num_rows = min(self.budget, num_available)
+        if self.control_share == 0.0 or num_rows < 2:
+            return 0
+        return min(max(1, math.floor(self.control_share * num_rows + 0.5)), num_rows - 1)
 
     def uncertainty_rows(self, num_available: int) -> int:
         """Rows of the uncertainty arm when `num_available` valid candidates were seen."""

@@ -21,7 +21,7 @@ def predicted_batches(
     acquisition: str,
     *,
     chunk_rows: int = 512,
-    batch_rows: int = 64,
+    batch_rows: int = 128,
     mc_passes: int = 10,
     seed: int = 0,
 ) -> Iterator[CandidateBatch]:

@@ -172,7 +172,8 @@ class Scan:
         if labelled_fused.ndim != 2 or labelled_fused.shape[1] != self._widths[1]:
             shape = f"labelled_fused must be [L, {self._widths[1]}], got {labelled_fused.shape}"
             raise ValueError(f"{shape}. Embed the labelled rows with the model that scored the pool.")
-        num_broken = int((~np.isfinite(labelled_fused).all(axis=1)).sum())
+        with np.errstate(over="ignore"):
+            num_broken = int((~np.isfinite(np.asarray(labelled_fused, dtype=np.float32)).all(axis=1)).sum())
         if num_broken:
             raise ValueError(f"labelled_fused holds {num_broken} rows with NaN or infinity. Leave them out.")
 

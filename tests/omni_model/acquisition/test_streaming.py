@@ -69,6 +69,15 @@ def test_every_row_has_the_same_chance_of_the_control_arm(name: str) -> None:
     assert scipy.stats.chi2.sf(statistic, df=59) > 0.001
 
 
+@pytest.mark.parametrize("budget", [2, 3, 5])
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_a_small_budget_still_has_both_arms(budget: int, share: float) -> None:
+    selection = select([make_batch(50)], SelectionConfig(budget=budget, control_share=share))
+    assert selection.arm("control")
+    assert selection.arm("uncertainty")
+    assert len(selection.rows) == budget
+
+
 def test_the_control_arm_does_not_look_at_the_scores() -> None:
     batch = make_batch(300)
     arms = {

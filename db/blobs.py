@@ -8,8 +8,6 @@ blob. A folder is stored as its files plus a list of them; the digest of that li
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -19,28 +17,12 @@ from typing import Any, BinaryIO
 
 import fsspec
 
+from db import trees
+from db.digests import CHUNK_BYTES, DIGEST_CHARS, digest_file, digest_of, is_digest, new_digest
 from db.errors import BlobCorrupt, BlobMissing, BlobStoreUnavailable
+from db.trees import tree_digest
 
-DIGEST_CHARS = 64
-CHUNK_BYTES = 1 << 20
-TREE_SCHEMA_VERSION = 1
-
-
-def digest_of(data: bytes) -> str:
-    """The name of bytes: BLAKE2b-256, hex.
-
-    >>> digest_of(b"")[:16]
-    '0e5751c026e543b2'
-    """
-    return hashlib.blake2b(data, digest_size=DIGEST_CHARS // 2).hexdigest()
-
-
-def tree_digest(folder: Path) -> str:
-    """The name of a folder's content: of every file's path and bytes, whatever the order or the dates.
-
-    `ValueError` for a symbolic link or a special file.
-    """
-    return digest_of(_tree(folder, [(path, *_digest_file(folder / path)) for path in _files(folder)]))
+__all__ = ["BlobStore", "digest_of", "tree_digest"]
 
 
 class BlobStore:
@@ -63,7 +45,7 @@ class BlobStore:
 
     def put_file(self, path: Path) -> str:
         """Store a file's bytes without holding them in memory; returns their digest."""
-        digest, size = _digest_file(path)
+        digest, size = digest_file(path)
         with self._translated("write"):
             if self._size(digest) == size:
                 return digest
@@ -71,7 +53,7 @@ class BlobStore:
                 self._fs.put_file(str(path), self._path(digest))
                 return digest
             with _replacing(Path(self._path(digest))) as out, path.open("rb") as source:
-                copied = hashlib.blake2b(digest_size=DIGEST_CHARS // 2)
+                copied = new_digest()
                 while chunk := source.read(CHUNK_BYTES):
                     copied.update(chunk)
                     out.write(chunk)
@@ -93,7 +75,7 @@ class BlobStore:
     def get_file(self, digest: str, path: Path) -> None:
         """Write the bytes to a file, checked, without holding them in memory. The file appears whole or not at all."""
         with self._translated("read"), _replacing(path) as out:
-            seen = hashlib.blake2b(digest_size=DIGEST_CHARS // 2)
+            seen = new_digest()
             try:
                 with self._fs.open(self._path(digest), "rb") as source:
                     while chunk := source.read(CHUNK_BYTES):
@@ -119,17 +101,21 @@ class BlobStore:
 
     def put_folder(self, folder: Path) -> str:
         """Store every file of a folder; returns the digest of the tree. The same content has the same digest."""
-        entries: list[tuple[str, str, int]] = []
-        for path in _files(folder):
-            entries.append((path, self.put_file(folder / path), (folder / path).stat().st_size))
-        return self.put(_tree(folder, entries))
+        paths = trees.files(folder)
+        return self.put(trees.write([(path, self.put_file(folder / path)) for path in paths]))
 
     def get_folder(self, digest: str, folder: Path) -> Path:
         """Write a tree to a folder, checked; returns the folder. It appears complete or not at all.
 
         A folder that holds this very tree is left as it is; one that holds anything else is a `ValueError`.
         """
-        entries = self._entries(digest)
+        data = self.get(digest)
+        try:
+            entries = trees.read(data)
+        except ValueError as error:
+            raise BlobCorrupt(
+                f"Blob {digest} in {self.url} is no list of a folder's files: {error}. Pass a digest of put_folder()."
+            ) from error
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             if folder.is_dir() and tree_digest(folder) == digest:
                 return folder
@@ -152,23 +138,11 @@ class BlobStore:
         with self._translated("read"):
             for path in self._fs.find(self._root) if self._fs.exists(self._root) else []:
                 digest = "".join(PurePosixPath(path).parts[-2:])
-                if _is_digest(digest):
+                if is_digest(digest):
                     yield digest
 
-    def _entries(self, digest: str) -> list[tuple[str, str]]:
-        """The files of a tree as (path, digest). A list that would write outside its folder is refused."""
-        try:
-            tree = json.loads(self.get(digest))
-            if tree["schema_version"] != TREE_SCHEMA_VERSION:
-                raise ValueError(f"schema_version is {tree['schema_version']!r}")
-            return [(_safe(path), str(file_digest)) for path, file_digest, _size in tree["files"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BlobCorrupt(
-                f"Blob {digest} in {self.url} is no list of a folder's files ({error}). Pass a digest of put_folder()."
-            ) from error
-
     def _path(self, digest: str) -> str:
-        if not _is_digest(digest):
+        if not is_digest(digest):
             raise ValueError(f"{digest!r:.100} is no digest. It must be {DIGEST_CHARS} hexadecimal digits.")
         return f"{self._root}/{digest[:2]}/{digest[2:]}"
 
@@ -204,50 +178,6 @@ class BlobStore:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             mend = "Free space there and try again." if full else "Make it readable and writable, and reachable."
             raise BlobStoreUnavailable(f"The blob store at {self.url} cannot {verb}: {error}. {mend}") from error
-
-
-def _files(folder: Path) -> list[str]:
-    """Paths of a folder's files relative to it, sorted, with forward slashes."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder}. Check the path.")
-    found = []
-    for path in folder.rglob("*"):
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise ValueError(f"{path} is a link or a special file. A stored folder holds plain files only; remove it.")
-        if path.is_file():
-            found.append(_safe(path.relative_to(folder).as_posix()))
-    return sorted(found)
-
-
-def _tree(folder: Path, entries: list[tuple[str, str, int]]) -> bytes:
-    if not entries:
-        raise ValueError(f"{folder} holds no file. There is nothing to store.")
-    return json.dumps({"schema_version": TREE_SCHEMA_VERSION, "files": entries}, separators=(",", ":")).encode()
-
-
-def _digest_file(path: Path) -> tuple[str, int]:
-    """(digest, size in bytes), read in chunks."""
-    with path.open("rb") as source:
-        digest = hashlib.file_digest(source, lambda: hashlib.blake2b(digest_size=DIGEST_CHARS // 2)).hexdigest()
-        return digest, source.tell()
-
-
-def _safe(path: Any) -> str:
-    """The path, if it stays below its folder; `ValueError` otherwise."""
-    parts = PurePosixPath(str(path)).parts
-    if (
-        not isinstance(path, str)
-        or not parts
-        or path.startswith("/")
-        or set(parts) & {"..", "."}
-        or set(path) & set("\\:\0")
-    ):
-        raise ValueError(f"{path!r:.100} leads outside the folder, or would elsewhere. Rename it.")
-    return path
-
-
-def _is_digest(text: object) -> bool:
-    return isinstance(text, str) and len(text) == DIGEST_CHARS and set(text) <= set("0123456789abcdef")
 
 
 def _protocols(filesystem: Any) -> tuple[str, ...]:

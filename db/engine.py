@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import migrate
 from db.connect import in_mode, make_engine, normalise
-from db.translate import translate
+from db.translate import DRIVER_ERRORS, translate
 
 
 def discard(_moment: str) -> None:
@@ -77,7 +76,7 @@ class Database:
     def _translated(self, mode: str) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, OSError) as error:
+        except DRIVER_ERRORS as error:
             better = translate(error, url=self.url, mode=mode)
             if better is None:
                 raise

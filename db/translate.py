@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 
 import psycopg
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from db.errors import DatabaseBusy, DatabaseError, DatabaseUnavailable
+from db.errors import DatabaseBusy, DatabaseError, DatabaseUnavailable, NotFound
 
 _SQLITE: tuple[tuple[str, type[DatabaseUnavailable], str], ...] = (
     ("SQLITE_FULL", DatabaseUnavailable, "The disk is full. Free space there and try again."),
@@ -41,6 +41,12 @@ _POSTGRES: tuple[tuple[str, type[DatabaseUnavailable], str], ...] = (
 _READING = "This session only reads, and something tried to write. Use Database.write()."
 _NO_TABLES = "The tables are missing. Run `omniloop doctor`, or call Database.upgrade()."
 
+_NO_SUCH = "A row refers to one that does not exist. Add that one first; nothing of this transaction was written."
+_NOT_ALLOWED = "A value is none of those allowed. Nothing of this transaction was written."
+
+DRIVER_ERRORS = (SQLAlchemyError, sqlite3.Error, psycopg.Error)
+"""What `translate` is asked about."""
+
 
 def translate(error: BaseException, *, url: str, mode: str) -> Exception | None:
     """The clearer exception for `error`, or None to let it pass.
@@ -62,8 +68,12 @@ def translate(error: BaseException, *, url: str, mode: str) -> Exception | None:
     return None
 
 
-def _from_sqlite(cause: sqlite3.Error, url: str, mode: str) -> DatabaseError | None:
+def _from_sqlite(cause: sqlite3.Error, url: str, mode: str) -> Exception | None:
     name = getattr(cause, "sqlite_errorname", "")
+    if name == "SQLITE_CONSTRAINT_FOREIGNKEY":
+        return NotFound(f"{_NO_SUCH} ({cause})")
+    if name == "SQLITE_CONSTRAINT_CHECK":
+        return ValueError(f"{_NOT_ALLOWED} ({cause})")
     if name.startswith("SQLITE_READONLY") and mode == "read":
         return DatabaseUnavailable(f"Database {url}: {_READING}")
     if "no such table" in str(cause):
@@ -71,8 +81,12 @@ def _from_sqlite(cause: sqlite3.Error, url: str, mode: str) -> DatabaseError | N
     return _look_up(_SQLITE, name, url, cause)
 
 
-def _from_postgres(cause: psycopg.Error, url: str, mode: str) -> DatabaseError | None:
+def _from_postgres(cause: psycopg.Error, url: str, mode: str) -> Exception | None:
     state = cause.sqlstate or ""
+    if state == "23503":
+        return NotFound(f"{_NO_SUCH} ({str(cause).strip()})")
+    if state == "23514":
+        return ValueError(f"{_NOT_ALLOWED} ({str(cause).strip()})")
     if state == "25006" and mode == "read":
         return DatabaseUnavailable(f"Database {url}: {_READING}")
     if state == "42P01":

@@ -13,7 +13,7 @@ from db.errors import IllegalMove, NotFound
 from db.models import LabelSkipRow, QueueRow, SampleRow
 from db.records import Label, QueueEntry
 from db.repository.common import MANY_IDS, fetch_all, fetch_one, in_chunks, insert_into, insert_new, rows_of, write
-from db.repository.labels import active_label, add_label
+from db.repository.labels import active_label, add_label, hold_samples
 
 LEASE_S = 900.0
 """Seconds that a sample is kept for the person who was offered it."""
@@ -82,6 +82,7 @@ def give_label(session: Session, entry_id: int, answer: str, *, who: str, now: d
     """Answer a queued sample. Work is accepted after the lease ran out, too, unless somebody else has the sample now
     or has answered it (`IllegalMove`). Sending the same answer twice is one label.
     """
+    hold_samples(session, [get_entry(session, entry_id).sample_id])
     entry = get_entry(session, entry_id, lock=True)
     origin = f"human:{who}"
     if entry.done_at is not None:

@@ -34,9 +34,9 @@ def add_label(
     outside the task's set.
     """
     _check_answers(session, [NewLabel(sample_id=sample_id, answer=answer, origin=origin)])
-    session.execute(select(SampleRow.id).where(SampleRow.id == sample_id).with_for_update())
     asked_by = _close_entries(session, [sample_id], now).get(sample_id)
     round_id = asked_by if round_id is None else round_id
+    aside = _quarantined(session, [round_id])
     old = active_label(session, sample_id)
     if old is not None and (old.answer, old.origin) == (answer, origin) and round_id in (None, old.round_id):
         return old
@@ -44,7 +44,7 @@ def add_label(
         write(session, update(LabelRow).where(LabelRow.id == old.id).values(superseded_at=now))
     values = _values(NewLabel(sample_id=sample_id, answer=answer, origin=origin, round_id=round_id), now)
     values["supersedes_id"] = None if old is None else old.id
-    values["quarantined_at"] = now if round_id in _quarantined(session, [round_id]) else None
+    values["quarantined_at"] = now if round_id in aside else None
     write(session, insert_into(session, LabelRow).values(**values))
     label = active_label(session, sample_id)
     assert label is not None
@@ -93,11 +93,17 @@ def set_quarantine(session: Session, round_id: int, moment: datetime | None) -> 
     )
 
 
+def hold_samples(session: Session, sample_ids: Sequence[str]) -> dict[str, str]:
+    """Keep others from labelling these samples until this transaction ends; returns the task of each that exists.
+
+    Who labels takes this lock before any other, and by id, so that two who label never wait for each other in a circle.
+    """
+    statement = select(SampleRow.id, SampleRow.task).where(SampleRow.id.in_(sample_ids)).order_by(SampleRow.id)
+    return {id_: task for id_, task in session.execute(statement.with_for_update(key_share=True))}
+
+
 def _check_answers(session: Session, rows: Sequence[NewLabel]) -> None:
-    wanted = [row.sample_id for row in rows]
-    tasks = {
-        id_: task for id_, task in session.execute(select(SampleRow.id, SampleRow.task).where(SampleRow.id.in_(wanted)))
-    }
+    tasks = hold_samples(session, [row.sample_id for row in rows])
     known = {name: get_task(session, name) for name in set(tasks.values())}
     for row in rows:
         if row.sample_id not in tasks:
@@ -118,12 +124,12 @@ def _close_entries(session: Session, sample_ids: Sequence[str], now: datetime) -
 
 
 def _quarantined(session: Session, round_ids: Sequence[int | None]) -> set[int | None]:
+    """Which of the rounds are in quarantine. None of them can be put there before this transaction ends."""
     wanted = {round_id for round_id in round_ids if round_id is not None}
     if not wanted:
         return set()
-    return set(
-        session.scalars(select(RoundRow.id).where(RoundRow.id.in_(wanted), RoundRow.quarantined_at.is_not(None)))
-    )
+    statement = select(RoundRow.id, RoundRow.quarantined_at).where(RoundRow.id.in_(wanted)).order_by(RoundRow.id)
+    return {id_ for id_, moment in session.execute(statement.with_for_update(read=True)) if moment is not None}
 
 
 def _values(row: NewLabel, now: datetime) -> dict[str, object]:

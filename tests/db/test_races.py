@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from db.engine import Database
 from db.errors import IllegalMove
-from db.records import Label, OutboxMessage, QueueEntry, Release, Round, Trigger
-from db.repository import audit, label_queue, labels, outbox, releases, rounds, triggers
-from tests.db.builders import NOW, accepted, add_samples, candidate, on_probation
+from db.records import Label, NewLabel, OutboxMessage, QueueEntry, Release, Round, Trigger
+from db.repository import audit, label_queue, labels, outbox, releases, rounds, samples, triggers
+from tests.db.builders import NOW, accepted, add_samples, candidate, on_probation, open_round
 from tests.db.together import losers, together, winners
 
 NUM_THREADS = 4
@@ -151,6 +152,67 @@ def test_a_sample_labelled_twice_at_once_has_one_label_in_force(database: Databa
     assert len(history) == 3
     assert [entry.superseded_at is None for entry in history] == [False, False, True]
     assert [entry.supersedes_id for entry in history] == [None, history[0].id, history[1].id]
+
+
+def test_no_label_slips_past_a_quarantine(database: Database) -> None:
+    ids = [f"s{number}" for number in range(24)]
+    with database.write() as session:
+        add_samples(session, *ids)
+        round_id = open_round(session).id
+        label_queue.enqueue(session, ids, round_id=round_id, now=NOW)
+
+    def label_some(first: int) -> Callable[[], None]:
+        def give() -> None:
+            for id_ in ids[first::NUM_THREADS]:
+                with database.write() as session:
+                    labels.add_label(session, id_, "1", "human:ann", now=NOW)
+
+        return give
+
+    def quarantine() -> None:
+        with database.write() as session:
+            rounds.quarantine(session, round_id, who="ann", reason="careless", now=NOW)
+
+    results = together([quarantine, *(label_some(first) for first in range(NUM_THREADS))])
+    assert losers(results) == []
+    with database.read() as session:
+        given = labels.labels_of_round(session, round_id)
+    assert len(given) == len(ids)
+    assert all(entry.quarantined_at == NOW for entry in given)
+
+
+def test_two_who_label_the_same_samples_in_bulk_and_one_by_one_do_not_block(database: Database) -> None:
+    ids = [f"s{number:02}" for number in range(30)]
+    with database.write() as session:
+        add_samples(session, *ids)
+        label_queue.enqueue(session, ids, round_id=None, now=NOW)
+
+    def in_bulk(order: list[str]) -> Callable[[], None]:
+        def give() -> None:
+            with database.write() as session:
+                rows = [NewLabel(sample_id=id_, answer="0", origin="manifest") for id_ in order]
+                labels.add_labels(session, rows, now=NOW)
+
+        return give
+
+    def one_by_one() -> None:
+        for id_ in ids:
+            with database.write() as session:
+                labels.add_label(session, id_, "2", "human:bob", now=NOW)
+
+    def from_the_queue() -> None:
+        while True:
+            with database.write() as session:
+                entry = label_queue.next_to_label(session, who="ann", now=NOW)
+            if entry is None:
+                return
+            with suppress(IllegalMove), database.write() as session:
+                label_queue.give_label(session, entry.id, "1", who="ann", now=NOW)
+
+    assert losers(together([in_bulk(ids), in_bulk(ids[::-1]), one_by_one, from_the_queue])) == []
+    with database.read() as session:
+        assert len(samples.labelled(session, "train")) == len(ids)
+        assert label_queue.list_entries(session) == []
 
 
 def test_requests_are_taken_by_one(database: Database) -> None:

@@ -106,6 +106,15 @@ def test_samples_of_a_round_keep_role_score_and_rank(database: Database) -> None
     assert (found[1].detail, found[2].score) == ({"entropy": 0.2}, None)
 
 
+def test_a_role_that_does_not_exist_is_refused(database: Database) -> None:
+    with database.write() as session:
+        add_samples(session, "a")
+        open_round(session)
+    wrong = RoundSample(sample_id="a", role="spectator")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"none of those allowed.*ck_round_samples_role"), database.write() as session:
+        rounds.add_round_samples(session, 1, [wrong])
+
+
 def test_evidence_is_found_again(database: Database) -> None:
     with database.write() as session:
         round_ = open_round(session)

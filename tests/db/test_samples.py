@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy.exc import IntegrityError
 
 from db.engine import Database
+from db.errors import NotFound
 from db.records import NewLabel, NewSample
 from db.repository import label_queue, labels, samples, tasks
 from tests.db.builders import NOW, TASK, add_samples, label, later, sample
@@ -65,7 +65,7 @@ def test_a_sample_needs_an_id_and_a_known_split() -> None:
 
 
 def test_a_sample_of_an_unknown_task_is_refused(database: Database) -> None:
-    with pytest.raises(IntegrityError), database.write() as session:
+    with pytest.raises(NotFound, match="Add that one first"), database.write() as session:
         samples.add_samples(session, [sample("a")], now=NOW)
     with database.read() as session:
         assert samples.list_samples(session) == []

@@ -29,7 +29,9 @@ def prepare(home: Path) -> Path:
 
 @contextmanager
 def exclusive(home: Path, purpose: str) -> Iterator[None]:
-    """Hold the home's lock for ``purpose`` ("a round", "the supervisor"). Raises :class:`HomeError` when another process has it.
+    """Hold the home's lock for ``purpose`` ("a round", "the supervisor").
+
+    Raises :class:`HomeError` when another process has it.
 
     The lock is the kernel's: it frees itself when its holder dies, however it dies.
     """

@@ -6,6 +6,7 @@ Every verb can be repeated after a crash without making a second run or a second
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ class Registry:
     """One registered model in one MLflow store."""
 
     def __init__(self, uri: str, model: str, artifact_root: Path) -> None:
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         self.model = model
         self.uri = uri
         self._artifact_root = artifact_root

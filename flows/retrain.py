@@ -19,7 +19,7 @@ def retrain(trigger: str = "schedule") -> dict[str, Any]:
         except NothingToDo as reason:
             ws.reporter.say(str(reason))
             return {"round": None, "outcome": "nothing to do", "why": str(reason)}
-        task(reconcile, name="reconcile", cache_policy=NO_CACHE)(ws)
+        task(name="reconcile", cache_policy=NO_CACHE)(reconcile)(ws)
         return summary(report)
 
 
@@ -27,7 +27,7 @@ def as_task(step: StepFunction) -> StepFunction:
     """A step as a Prefect task, so that its time and its failure show on Prefect's pages."""
 
     def run(ws: Workspace, round_: Any) -> None:
-        task(step, name=step.__name__.removeprefix("do_"), cache_policy=NO_CACHE, persist_result=False)(ws, round_)
+        task(name=step.__name__.removeprefix("do_"), cache_policy=NO_CACHE, persist_result=False)(step)(ws, round_)
 
     return run
 

@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the home.")
     blob_url: str = Field(default="", description="fsspec URL of the blob store; empty: a folder in the home.")
     mlflow_uri: str = Field(default="", description="MLflow tracking and registry URI; empty: SQLite in the home.")
+    own_model: str = Field(default="", description="module:Class of a LoopModel of one's own; empty: ours.")
     registered_model: str = Field(default="omniloop", description="Name of the registered model in MLflow.")
     uri_schemes: tuple[str, ...] = Field(
         default=("file", "s3", "gs", "abfs"), description="Schemes of URIs that a manifest may name."

@@ -1,14 +1,42 @@
-"""Models as folders: from a release's digest to a model in memory, and back into the blob store."""
+"""Models: which class, and from a release's digest to a model in memory."""
 
+import importlib
 import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from db.records import Release
 from db.repository import tasks, versions
 from flows.workspace import Workspace
 from omni_model.checkpoint import load
-from omni_model.model import OmniModel
+from omni_model.protocol import LoopModel
 from omni_model.sample import TaskSpec
+
+
+def model_class(ws: Workspace) -> type[LoopModel]:
+    """The class that new models are made of: ours, or the one that ``OMNI_OWN_MODEL`` names as ``module:Class``.
+
+    Importing the module also lets checkpoints of that class be loaded. Raises ``ValueError`` with the mend.
+    """
+    name = ws.settings.own_model or "omni_model.model:OmniModel"
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"OMNI_OWN_MODEL={name!r} cannot be imported: {error}. Write module:Class, and see that the module is "
+            "installed in this environment or that PYTHONPATH names its folder."
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, LoopModel)):
+        raise ValueError(f"OMNI_OWN_MODEL={name!r} is no LoopModel. Derive it from omni_model.protocol.LoopModel.")
+    return found
+
+
+def new_model(ws: Workspace, specs: Sequence[TaskSpec]) -> LoopModel:
+    """A fresh model for these tasks; a class of one's own is built from an empty description."""
+    description = {} if ws.settings.own_model else asdict(ws.settings.model)
+    return model_class(ws).build(description, specs)
 
 
 def task_specs(ws: Workspace) -> dict[str, TaskSpec]:
@@ -31,13 +59,14 @@ def materialise(ws: Workspace, digest: str) -> Path:
     return folder
 
 
-def load_release(ws: Workspace, release: Release) -> OmniModel:
+def load_release(ws: Workspace, release: Release) -> LoopModel:
     """The model of a release, its base fetched too when only the interaction layers were stored."""
+    model_class(ws)
     base = release.base_digest
     return load(materialise(ws, release.digest), base=lambda _: materialise(ws, base) if base else Path())
 
 
-def load_version(ws: Workspace, version: int) -> OmniModel:
+def load_version(ws: Workspace, version: int) -> LoopModel:
     """The model of version ``version``. Raises ``db.errors.NotFound`` when there is none."""
     with ws.database.read() as session:
         release = versions.get_release(session, version)

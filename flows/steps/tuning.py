@@ -16,14 +16,13 @@ import numpy as np
 from db.records import LabelledSample, Round, RoundSample
 from db.repository import lineage, rounds, samples, versions
 from flows.failpoints import failpoint
-from flows.steps.models import load_version, materialise, task_specs
+from flows.steps.models import load_version, materialise, new_model, task_specs
 from flows.steps.stored import load_labelled
 from flows.workspace import Workspace
 from omni_model import checkpoint
 from omni_model.config import ElasticConfig
 from omni_model.elastic import tune
 from omni_model.features import FeatureSet, encode_samples, prepare_samples
-from omni_model.model import OmniModel
 from omni_model.protocol import LoopModel
 from omni_model.train import EpochStats, FitReport, fit
 
@@ -39,7 +38,7 @@ def train_first(ws: Workspace, round_: Round) -> Round:
         val = samples.labelled(session, split="val")
     if not train:
         raise NothingToTrain("No training sample has a label. Ingest a manifest with answers, or label some samples.")
-    model: LoopModel = OmniModel(ws.settings.model, list(task_specs(ws).values()))
+    model = new_model(ws, list(task_specs(ws).values()))
     config = ws.settings.train
     with epochs_shown(ws, "train", config.epochs) as on_epoch:
         report = fit(
@@ -137,7 +136,7 @@ def store(
         checkpoint.save_delta(model, checkpoint.digest(base), base, folder)
     digest = ws.blobs.put_folder(folder)
     failpoint("tune.stored")
-    outputs = {
+    outputs: dict[str, Any] = {
         "digest": digest,
         "base_digest": base_digest,
         "bytes": sum(path.stat().st_size for path in folder.iterdir()),

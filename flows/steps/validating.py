@@ -26,8 +26,7 @@ def validate(ws: Workspace, round_: Round, release: Release) -> Round:
     with ws.database.read() as session:
         serving = versions.serving(session).version
         labelled = samples.labelled(session, split="val")
-    alone = serving is None
-    outputs = measure_alone(ws, release, labelled) if alone else measure_pair(ws, release, serving, labelled)
+    outputs = measure_pair(ws, release, serving, labelled) if serving else measure_alone(ws, release, labelled)
     failpoint("validate.measured")
     with ws.database.write() as session:
         measurements.add(session, per_domain(release.version, outputs["accuracy_by_domain"]), now=ws.clock())

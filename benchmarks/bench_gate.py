@@ -78,7 +78,7 @@ def main() -> None:
         quick=quick(),
         notes=(
             "Headline figures: accuracy .80, the versions disagree on 8 % of the samples, at most 5,000 pairs.",
-            "bare_*: accuracy so far below the limit at one of the looks every 50 requests; windows_*: the fifth window "
+            "bare_*: accuracy so far is below the limit at a look, every 50 requests; windows_*: the fifth window "
             "of 50 below the limit. Both know the old version's true accuracy and watch 2,000 requests.",
             "gate_*: verdicts on one validation of n samples; versions of accuracy .80 that disagree on 10 %.",
             "real_*: versions trained on tri-digits, their answers to held-out samples drawn with replacement; equal "
@@ -187,7 +187,7 @@ def validate_made(size: Size, console: Console) -> dict[str, Figure]:
 def made_decisions(world: World, num_samples: int, size: Size) -> Iterator[str]:
     """Verdicts on validations drawn from one world; fewer of the large ones, which take longer."""
     config = GateConfig()
-    for number in range(max(20, size.validations * 300 // max(num_samples, 300))):
+    for number in range(max(size.validations // 10, size.validations * 300 // max(num_samples, 300))):
         rng = np.random.default_rng((num_samples, number))
         comparisons = compare(made_outcomes(world, num_samples, rng), resamples=300, seed=number)
         yield judge(comparisons, config, now=MADE_AT, serving_version=1).decision

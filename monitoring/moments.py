@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], tuple[Floats, Floats]]
 """Weights `[R, N]` to the old and the new figure under each of them, `[R]` both."""
 _CHUNK_CELLS = 4_000_000
+_LARGEST = 1e100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +36,18 @@ class Moments:
     num_items: int
     """Independent units among them."""
 
+    @property
+    def is_sound(self) -> bool:
+        """Finite, and small enough to be squared: what follows from anything else is no measurement."""
+        figures = (self.old, self.new, self.var_old, self.var_new, self.covariance)
+        return all(abs(figure) < _LARGEST for figure in figures)
+
     def test(self, factor: float, offset: float = 0.0) -> float:
         """t statistic of new - factor·old - offset against 0; ±inf if it cannot vary, nan if it cannot be said."""
+        if not self.is_sound:
+            return float("nan")
         difference = self.new - factor * self.old - offset
         variance = self.var_new - 2 * factor * self.covariance + factor**2 * self.var_old
-        if not np.isfinite(difference) or not np.isfinite(variance):
-            return float("nan")
         if variance <= 0:
             return float(np.sign(difference)) * float("inf") if difference else 0.0
         return difference / sqrt(variance)
@@ -64,8 +71,8 @@ class Moments:
         Agrees with `p_above` and `p_below`: a margin lies outside exactly if its p-value is below 1 - confidence.
         """
         t = self._quantile(confidence)
-        square = self.old**2 - t * t * self.var_old
-        if not np.isfinite(square) or square <= 0 or self.old == 0:
+        square = self.old**2 - t * t * self.var_old if self.is_sound else float("nan")
+        if not square > 0:
             return float("nan"), float("nan")
         middle = self.old * self.new - t * t * self.covariance
         constant = self.new**2 - t * t * self.var_new
@@ -74,9 +81,9 @@ class Moments:
 
     def absolute_interval(self, confidence: float) -> tuple[float, float]:
         """Bounds of new - old, each held with `confidence`; nan where nothing was measured."""
-        variance = self.var_new - 2 * self.covariance + self.var_old
-        if not np.isfinite(variance):
+        if not self.is_sound:
             return float("nan"), float("nan")
+        variance = self.var_new - 2 * self.covariance + self.var_old
         half = self._quantile(confidence) * sqrt(max(variance, 0.0))
         return self.new - self.old - half, self.new - self.old + half
 

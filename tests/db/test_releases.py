@@ -192,6 +192,18 @@ def test_a_child_of_a_version_taken_back_is_not_promoted(database: Database) -> 
         assert releases.reject(session, 3, who="ann", why="parent gone", now=NOW).state == "rejected"
 
 
+def test_a_version_that_learnt_from_quarantined_data_is_not_promoted(database: Database) -> None:
+    with database.write() as session:
+        accepted(session)
+        release = candidate(session, "second", 1)
+        assert release.round_id is not None
+        rounds.quarantine(session, release.round_id, who="ann", reason="wrong camera", now=NOW)
+        with pytest.raises(IllegalMove, match="lift the quarantine first"):
+            releases.promote(session, 2, who="gate", why="", now=NOW)
+        rounds.lift_quarantine(session, release.round_id, who="ann", why="was fine", now=NOW)
+        assert releases.promote(session, 2, who="gate", why="", now=NOW).state == "probation"
+
+
 def test_a_round_starts_from_an_accepted_version_only(database: Database) -> None:
     with database.write() as session:
         accepted(session)

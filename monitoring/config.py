@@ -1,4 +1,4 @@
-"""The limits of the gate and of probation. Frozen values, checked when made; importing this file imports nothing heavy.
+"""The limits of gate, probation and triggers. Frozen values, checked when made; importing this imports nothing heavy.
 
 >>> GateConfig().max_relative_fall, ProbationConfig().max_pairs
 (0.05, 5000)
@@ -89,3 +89,49 @@ class ProbationConfig:
                 raise ValueError(f"probation.{name} must lie in (0, 1), got {getattr(self, name)}. For 5 % give 0.05.")
         if not 1 <= self.min_pairs <= self.max_pairs:
             raise ValueError(f"probation.min_pairs must lie in 1..max_pairs, got {self.min_pairs} of {self.max_pairs}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriggerConfig:
+    """When live traffic asks for a round by itself. How many new labels do is `loop.new_labels_trigger`."""
+
+    drift_first_rows: int = 100
+    """Predictions in the first look for drift; each later look waits for twice as many new ones. 0: never look."""
+    drift_most_rows: int = 1000
+    """Predictions in a look for drift at most."""
+    feedback_first_rows: int = 100
+    """Predictions with feedback in the first look at performance; doubles as above. 0: never look."""
+    feedback_most_rows: int = 1000
+    """Predictions with feedback in a look at performance at most."""
+    max_false_alarm: float = 0.05
+    """Chance that drift, or a fall, is ever reported of a version of which it is not true, over all looks together."""
+    max_relative_fall: float = 0.05
+    """Relative fall of accuracy below that at validation that is allowed."""
+    min_distance: float = 0.2
+    """Kolmogorov-Smirnov distance of confidences, within a domain, below which a difference does not matter."""
+    max_new_share: float = 0.1
+    """Share of the traffic that may be of domains, or combinations of modalities, that validation did not know."""
+    min_mix_shift: float = 0.2
+    """Total variation distance between two mixes below which a difference does not matter."""
+    min_rows: int = 20
+    """Rows on either side below which confidences are not compared."""
+    known_rows: int = 5
+    """Validation samples from which on a domain counts as known."""
+    ask_again_s: float = 86400.0
+    """Seconds before the same finding on the same version may ask again, after a round that changed nothing."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_false_alarm", "max_relative_fall", "min_distance", "max_new_share", "min_mix_shift"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"triggers.{name} must lie in (0, 1), got {getattr(self, name)}. For 5 % give 0.05.")
+        for kind in ("drift", "feedback"):
+            first, most = getattr(self, f"{kind}_first_rows"), getattr(self, f"{kind}_most_rows")
+            if first != 0 and not 1 <= self.min_rows <= first <= most:
+                raise ValueError(
+                    f"triggers.{kind}_first_rows must be 0 or lie between min_rows and {kind}_most_rows, got {first} "
+                    f"for {self.min_rows} and {most}. Usual are 20, 100 and 1000."
+                )
+        if self.known_rows < 1:
+            raise ValueError(f"triggers.known_rows must be at least 1, got {self.known_rows}. Usual is 5.")
+        if not self.ask_again_s >= 0:
+            raise ValueError(f"triggers.ask_again_s must be 0 or more, got {self.ask_again_s}. A day is 86400.")

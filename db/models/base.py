@@ -113,7 +113,7 @@ def cleaned(text: str) -> str:
     >>> cleaned("a\\0b\\ud800")
     'a\ufffdb?'
     """
-    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+    return text if is_clean(text) else text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def plain(value: Any) -> Any:

@@ -118,7 +118,7 @@ def test_a_migration_that_would_orphan_rows_is_refused(sqlite_file: Path) -> Non
 def test_two_processes_may_upgrade_at_once(empty_url: str) -> None:
     code = "import sys; from db.engine import Database; Database(sys.argv[1]).upgrade()"
     started = [
-        subprocess.Popen([sys.executable, "-c", code, empty_url], cwd=ROOT, stderr=subprocess.PIPE) for _ in range(3)
+        subprocess.Popen([sys.executable, "-c", code, empty_url], cwd=ROOT, stderr=subprocess.PIPE) for _ in range(2)
     ]
     for process in started:
         _, errors = process.communicate(timeout=120)

@@ -28,7 +28,8 @@ def main() -> None:
     """Measure, print the table, keep the figures."""
     torch.set_num_threads(2)
     short, console = quick(), Console()
-    seeds, setup = SEEDS, Setup()
+    seeds: tuple[int, ...] = SEEDS
+    setup = Setup()
     if short:
         seeds = (0,)
         setup = Setup(train=replace(setup.train, epochs=4), elastic=replace(setup.elastic, epochs=3))

@@ -8,7 +8,7 @@ from db.repository import feedback, predictions, samples, versions
 from flows.steps.models import load_version
 from flows.steps.stored import load_samples
 from flows.workspace import Workspace
-from omni_model.evaluate import predict
+from omni_model.evaluate import Predictions, predict
 
 CHUNK_ROWS = 256
 
@@ -28,14 +28,14 @@ def answer(ws: Workspace, sample_ids: Sequence[str]) -> dict[str, str]:
     for start in range(0, len(sample_ids), CHUNK_ROWS):
         with ws.database.read() as session:
             stored = samples.get(session, sample_ids[start : start + CHUNK_ROWS])
-        rows = answered(ws, version, stored, predict(model, load_samples(ws, stored)))
+        rows = answered(version, stored, predict(model, load_samples(ws, stored)))
         with ws.database.write() as session:
             predictions.log(session, rows, now=ws.clock())
         ids |= {row.sample_id: row.id for row in rows if row.sample_id}
     return ids
 
 
-def answered(ws: Workspace, version: int, stored: Sequence[StoredSample], said) -> list[NewPrediction]:  # type: ignore[no-untyped-def]
+def answered(version: int, stored: Sequence[StoredSample], said: Predictions) -> list[NewPrediction]:
     """Log rows of a batch of predictions."""
     return [
         NewPrediction(

@@ -9,6 +9,7 @@ from typing import Any
 from db.records import LabelledSample, NewMeasurement, Release, Round
 from db.repository import measurements, releases, rounds, samples, versions
 from flows.failpoints import failpoint
+from flows.steps.baselines import baseline_of, remember
 from flows.steps.models import load_release
 from flows.steps.stored import load_labelled
 from flows.workspace import Workspace
@@ -27,8 +28,10 @@ def validate(ws: Workspace, round_: Round, release: Release) -> Round:
         serving = versions.serving(session).version
         labelled = samples.labelled(session, split="val")
     outputs = measure_pair(ws, release, serving, labelled) if serving else measure_alone(ws, release, labelled)
+    baseline = outputs.pop("baseline")
     failpoint("validate.measured")
     with ws.database.write() as session:
+        remember(session, release.version, baseline, now=ws.clock())
         measurements.add(session, per_domain(release.version, outputs["accuracy_by_domain"]), now=ws.clock())
         releases.add_metrics(session, release.version, {"accuracy": outputs["accuracy"]})
         if outputs["evidence"]:
@@ -48,6 +51,7 @@ def measure_alone(ws: Workspace, release: Release, labelled: list[LabelledSample
         "comparisons": None,
         "accuracy": predictions.accuracy,
         "accuracy_by_domain": by_domain(predictions),
+        "baseline": baseline_of(predictions),
         "num_samples": len(labelled),
     }
 
@@ -72,6 +76,7 @@ def measure_pair(ws: Workspace, release: Release, serving: int, labelled: list[L
         "comparisons": ws.blobs.put(to_json(comparisons).encode()),
         "accuracy": headline.new,
         "accuracy_by_domain": by_domain(predictions),
+        "baseline": baseline_of(predictions),
         "num_samples": len(labelled),
     }
 

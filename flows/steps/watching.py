@@ -6,6 +6,7 @@ it is asked. A fall rolls back to the last accepted version in one transaction, 
 
 from dataclasses import dataclass
 
+from db.errors import IllegalMove
 from db.records import NewPair, Release, ScoredPrediction
 from db.repository import probation, releases, samples, versions
 from flows.steps.models import load_release
@@ -13,6 +14,8 @@ from flows.steps.stored import load_samples
 from flows.workspace import Workspace
 from monitoring.probation import ACCEPT, CONTINUE, ROLLBACK, ProbationState, replay
 from omni_model.evaluate import predict
+from omni_model.protocol import LoopModel
+from omni_model.sample import Sample
 
 WATCHER = "probation"
 """Who moves a release in the audit trail when the sequential test did."""
@@ -62,22 +65,28 @@ def score_feedback(ws: Workspace, release: Release) -> int:
     return num_new
 
 
-def scored(ws: Workspace, chunk: list[ScoredPrediction], new_model, old_model) -> list[NewPair]:  # type: ignore[no-untyped-def]
-    """Both models' answers to a chunk of samples with feedback, as pairs."""
-    right = {entry.prediction.sample_id: entry.feedback.answer for entry in chunk}
-    keys = {entry.prediction.sample_id: entry.prediction.id for entry in chunk}
+def scored(ws: Workspace, chunk: list[ScoredPrediction], new_model: LoopModel, old_model: LoopModel) -> list[NewPair]:
+    """Both models' answers to a chunk of samples with feedback, as one pair a prediction."""
     with ws.database.read() as session:
-        stored = samples.get(session, [id_ for id_ in right if id_ is not None])
+        wanted = dict.fromkeys(entry.prediction.sample_id for entry in chunk if entry.prediction.sample_id)
+        stored = samples.get(session, list(wanted))
     loaded = load_samples(ws, stored)
-    new, old = predict(new_model, loaded), predict(old_model, loaded)
+    new, old = answers_of(new_model, loaded), answers_of(old_model, loaded)
     return [
         NewPair(
-            key=keys[sample.id],
-            new_correct=new.answers[int(new.answer[row])] == right[sample.id],
-            old_correct=old.answers[int(old.answer[row])] == right[sample.id],
+            key=entry.prediction.id,
+            new_correct=new[sample_id] == entry.feedback.answer,
+            old_correct=old[sample_id] == entry.feedback.answer,
         )
-        for row, sample in enumerate(stored)
+        for entry in chunk
+        if (sample_id := entry.prediction.sample_id) in new and sample_id is not None
     ]
+
+
+def answers_of(model: LoopModel, loaded: list[Sample]) -> dict[str, str]:
+    """What a model answers, by sample id."""
+    said = predict(model, loaded)
+    return {id_: said.answers[int(answer)] for id_, answer in zip(said.ids, said.answer, strict=True)}
 
 
 def act(ws: Workspace, release: Release, state: ProbationState) -> Release:
@@ -93,7 +102,12 @@ def act(ws: Workspace, release: Release, state: ProbationState) -> Release:
         "relative_fall": state.relative_fall,
     }
     step = releases.rollback if state.verdict == ROLLBACK else releases.accept
-    with ws.database.write() as session:
-        moved = step(session, release.version, who=WATCHER, why=state.reason, numbers=numbers, now=ws.clock())
+    try:
+        with ws.database.write() as session:
+            moved = step(session, release.version, who=WATCHER, why=state.reason, numbers=numbers, now=ws.clock())
+    except IllegalMove as faster:
+        ws.reporter.say(f"probation   v{release.version} was moved by somebody else meanwhile: {faster}")
+        with ws.database.read() as session:
+            return versions.get_release(session, release.version)
     ws.reporter.say(f"probation   v{release.version}: {state.reason}")
     return moved

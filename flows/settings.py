@@ -16,7 +16,8 @@ from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from monitoring.config import GateConfig, ProbationConfig
+from flows.pulse_config import PulseConfig
+from monitoring.config import GateConfig, ProbationConfig, TriggerConfig
 from omni_model.acquisition.config import SelectionConfig
 from omni_model.config import ElasticConfig, ModelConfig, TrainConfig
 
@@ -110,6 +111,8 @@ class Settings(BaseSettings):
     selection: SelectionConfig = Field(default_factory=SelectionConfig)
     gate: GateConfig = Field(default_factory=GateConfig)
     probation: ProbationConfig = Field(default_factory=ProbationConfig)
+    triggers: TriggerConfig = Field(default_factory=TriggerConfig)
+    pulse: PulseConfig = Field(default_factory=PulseConfig)
 
     @classmethod
     def settings_customise_sources(

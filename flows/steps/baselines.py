@@ -25,11 +25,6 @@ class Validated:
     num_labelled: int
     """Validation samples that `num_right` is out of."""
 
-    @property
-    def share(self) -> tuple[int, int]:
-        """(right, rows)"""
-        return self.num_right, self.num_labelled
-
 
 def baseline_of(predictions: "Predictions") -> dict[str, Any]:
     """What is kept of validation predictions, as JSON."""

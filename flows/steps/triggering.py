@@ -1,27 +1,24 @@
 """Triggers: looks at labels, traffic and feedback, and leaves a request for a round where they call for one.
 
-A request is a row; nothing is started here. Nothing is asked while a round is open or a request of the same kind waits,
-and what a round has answered is not asked again: afterwards only what came later counts. Each look is written down as
-measurements, which is also where the next look learns what it has not seen yet, so it does not matter who looks or
-how often.
+A request is a row; nothing is started here. Nothing is asked while a round is open or a request of the same kind waits.
+What a round has answered is not asked again: afterwards only what came later counts.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy.orm import Session
 
-from db.records import Measurement, NewMeasurement, Prediction, Round, ScoredPrediction, Serving
-from db.repository import alerts, feedback, measurements, predictions, rounds, samples, triggers, versions
+from db.records import Prediction, Round
+from db.repository import alerts, rounds, samples, triggers, versions
 from flows.steps.baselines import combination, recall
+from flows.steps.looking import Look, next_look, unseen_feedback, unseen_predictions, write_down
 from flows.workspace import Workspace
-from monitoring.config import TriggerConfig
 from monitoring.mixes import added, count
 from monitoring.traffic import judge_drift, traffic
 from monitoring.triggers import (
     DRIFT,
+    HELD,
     NEW_LABELS,
     NOT_ENOUGH,
     NOT_MEASURED,
@@ -30,28 +27,10 @@ from monitoring.triggers import (
     Judgement,
     judge_new_labels,
     judge_performance,
-    rows_of_look,
 )
 
-RECENT = timedelta(minutes=5)
-"""Where predictions come in faster than looks are taken, a look is at the beginning of this stretch."""
 MANY = 1000
 """Requests looked back upon."""
-INSTANT = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """A look that is due, or will be: where it starts, and what it knows of those before."""
-
-    number: int
-    num_wanted: int
-    """Rows that it waits for."""
-    start: datetime
-    num_seen_at_start: int
-    """Rows of that very instant that an earlier look has seen."""
-    before: Mapping[str, Any]
-    """Rows by domain and by modalities of the earlier looks."""
 
 
 def check_triggers(ws: Workspace) -> list[Judgement]:
@@ -63,12 +42,10 @@ def check_triggers(ws: Workspace) -> list[Judgement]:
         waiting = {trigger.kind for trigger in triggers.pending(session)}
         serving = versions.serving(session)
     found = [] if NEW_LABELS in waiting else [check_new_labels(ws, latest)]
-    if serving.version is not None:
-        checks: dict[str, Callable[[Workspace, Serving], Judgement]] = {
-            DRIFT: check_drift,
-            PERFORMANCE: check_performance,
-        }
-        found += [check(ws, serving) for kind, check in checks.items() if kind not in waiting]
+    if serving.version is not None and serving.updated_at is not None:
+        for kind, check in ((DRIFT, check_drift), (PERFORMANCE, check_performance)):
+            if kind not in waiting:
+                found.append(check(ws, serving.version, serving.updated_at))
     return found
 
 
@@ -85,14 +62,18 @@ def check_new_labels(ws: Workspace, latest: Round | None) -> Judgement:
     return judgement
 
 
-def check_drift(ws: Workspace, serving: Serving) -> Judgement:
+def check_drift(ws: Workspace, version: int, in_service_since: datetime) -> Judgement:
     """Judge the predictions of the version in service that no look has seen, once there are enough of them."""
-    config, version = ws.settings.triggers, _version(serving)
-    if config.drift_first_rows == 0 or (held := _held_back(ws, DRIFT, version)):
-        return Judgement(kind=DRIFT, verdict=OFF, sentence=held if config.drift_first_rows else "Switched off.")
+    config = ws.settings.triggers
+    if config.drift_first_rows == 0:
+        return Judgement(kind=DRIFT, verdict=OFF, sentence="Drift asks for no round.")
+    if held := _held_back(ws, DRIFT, version):
+        return held
     with ws.database.read() as session:
-        look = _next_look(session, DRIFT, serving, config.drift_first_rows, config.drift_most_rows)
-        rows = _unseen_predictions(session, version, look, ws.clock())
+        since = max(in_service_since, _answered(session, DRIFT) or in_service_since)
+        first, most = config.drift_first_rows, config.drift_most_rows
+        look = next_look(session, DRIFT, version, since, first_rows=first, most_rows=most)
+        rows = unseen_predictions(session, version, look, ws.clock())
         validated = recall(session, version)
     if len(rows) < look.num_wanted:
         return _too_early(DRIFT, len(rows), look)
@@ -102,69 +83,36 @@ def check_drift(ws: Workspace, serving: Serving) -> Judgement:
         [row.domain for row in unlike],
         [combination(row.modalities) for row in unlike],
     )
-    judgement = judge_drift(now, validated and validated.traffic, look.before, config, look=look.number)
+    baseline = None if validated is None else validated.traffic
+    judgement = judge_drift(now, baseline, look.before, config, look=look.number)
     mix = {"domains": count(now.domains), "modalities": count(now.modalities)}
-    seen = {name: added(look.before.get(name, {}), part) for name, part in mix.items()}
-    _write_down(ws, version, judgement, look, [row.at for row in rows], {"mix": seen})
+    kept = {name: added(look.before.get(name, {}), part) for name, part in mix.items()}
+    _conclude(ws, version, judgement, look, [row.at for row in rows], kept)
     return judgement
 
 
-def check_performance(ws: Workspace, serving: Serving) -> Judgement:
+def check_performance(ws: Workspace, version: int, in_service_since: datetime) -> Judgement:
     """Judge the feedback on the version in service that no look has seen, once there is enough of it."""
-    config, version = ws.settings.triggers, _version(serving)
-    if config.feedback_first_rows == 0 or (held := _held_back(ws, PERFORMANCE, version)):
-        return Judgement(
-            kind=PERFORMANCE, verdict=OFF, sentence=held if config.feedback_first_rows else "Switched off."
-        )
+    config = ws.settings.triggers
+    if config.feedback_first_rows == 0:
+        return Judgement(kind=PERFORMANCE, verdict=OFF, sentence="Performance asks for no round.")
+    if held := _held_back(ws, PERFORMANCE, version):
+        return held
     with ws.database.read() as session:
-        look = _next_look(session, PERFORMANCE, serving, config.feedback_first_rows, config.feedback_most_rows)
-        rows = _unseen_feedback(session, version, look)
+        since = max(in_service_since, _answered(session, PERFORMANCE) or in_service_since)
+        first, most = config.feedback_first_rows, config.feedback_most_rows
+        look = next_look(session, PERFORMANCE, version, since, first_rows=first, most_rows=most)
+        rows = unseen_feedback(session, version, look)
         validated = recall(session, version)
     if len(rows) < look.num_wanted:
         return _too_early(PERFORMANCE, len(rows), look)
-    num_right = sum(row.is_correct for row in rows)
-    judgement = judge_performance(num_right, len(rows), validated and validated.share, config, look=look.number)
-    _write_down(ws, version, judgement, look, [row.feedback.at for row in rows], {})
+    baseline = None if validated is None else (validated.num_right, validated.num_labelled)
+    judgement = judge_performance(sum(row.is_correct for row in rows), len(rows), baseline, config, look=look.number)
+    _conclude(ws, version, judgement, look, [row.feedback.at for row in rows], {})
     return judgement
 
 
-# -- what a look is at -------------------------------------------------------------------------------------------------
-
-
-def _next_look(session: Session, kind: str, serving: Serving, first_rows: int, most_rows: int) -> Look:
-    """The look after the last one at this version, or the first since the version or the last answer is in service."""
-    answered = _answered(session, kind)
-    start = max(moment for moment in (serving.updated_at, answered) if moment is not None)
-    last = measurements.latest(session, kind, version=serving.version)
-    if last is None or last.at <= start:
-        return Look(number=1, num_wanted=first_rows, start=start, num_seen_at_start=0, before={})
-    number = int(last.detail["look"]) + 1
-    return Look(
-        number=number,
-        num_wanted=rows_of_look(number, first_rows, most_rows),
-        start=datetime.fromisoformat(last.detail["until"]),
-        num_seen_at_start=int(last.detail["num_at_until"]),
-        before=last.detail.get("mix", {}),
-    )
-
-
-def _unseen_predictions(session: Session, version: int, look: Look, now: datetime) -> list[Prediction]:
-    """As many of the predictions since the last look as this one wants, or all if they are fewer; oldest first."""
-    recent = now - RECENT
-    if recent > look.start:
-        rows = predictions.between(session, recent, now + INSTANT, version=version, limit=look.num_wanted)
-        if len(rows) == look.num_wanted:
-            return rows
-    limit = look.num_wanted + look.num_seen_at_start
-    rows = predictions.between(session, look.start, now + INSTANT, version=version, limit=limit)
-    return rows[look.num_seen_at_start :]
-
-
-def _unseen_feedback(session: Session, version: int, look: Look) -> list[ScoredPrediction]:
-    """As much of the feedback since the last look as this one wants, or all if it is less; oldest first."""
-    limit = look.num_wanted + look.num_seen_at_start
-    rows = feedback.scored(session, version=version, since=look.start - INSTANT, limit=limit)
-    return rows[look.num_seen_at_start :]
+# -- what may be asked -------------------------------------------------------------------------------------------------
 
 
 def _distinct(rows: list[Prediction]) -> list[Prediction]:
@@ -179,74 +127,50 @@ def _labels_read(session: Session, latest: Round) -> datetime:
 
 
 def _answered(session: Session, kind: str) -> datetime | None:
-    """When the last round that answered a request of this kind was closed."""
+    """When the last round that answered a request of this kind was closed; None before the first."""
     for trigger in triggers.list_triggers(session, limit=MANY):
         if trigger.kind == kind and trigger.taken_at is not None:
-            round_ = None if trigger.round_id is None else rounds.get_round(session, trigger.round_id)
-            return trigger.taken_at if round_ is None else round_.closed_at
+            closed = None if trigger.round_id is None else rounds.get_round(session, trigger.round_id).closed_at
+            return closed or trigger.taken_at
     return None
 
 
-def _held_back(ws: Workspace, kind: str, version: int) -> str:
-    """Why this version may not ask yet; empty if it may."""
-    again = timedelta(seconds=ws.settings.triggers.ask_again_s)
+def _held_back(ws: Workspace, kind: str, version: int) -> Judgement | None:
+    """Why this version may not ask yet; None if it may."""
     with ws.database.read() as session:
         asked = [
             trigger.last_requested_at
             for trigger in triggers.list_triggers(session, limit=MANY)
             if trigger.kind == kind and trigger.detail.get("version") == version
         ]
-    if not asked or (until := max(asked) + again) <= ws.clock():
-        return ""
-    return f"v{version} asked for a round on {max(asked):%Y-%m-%d %H:%M} UTC and may again on {until:%Y-%m-%d %H:%M}."
+    if not asked or (until := max(asked) + timedelta(seconds=ws.settings.triggers.ask_again_s)) <= ws.clock():
+        return None
+    sentence = (
+        f"v{version} asked for a round on {max(asked):%Y-%m-%d %H:%M} UTC, and may again on {until:%Y-%m-%d %H:%M}."
+    )
+    return Judgement(kind=kind, verdict=HELD, sentence=sentence)
 
 
-# -- what a look leaves behind -----------------------------------------------------------------------------------------
+# -- what comes of it --------------------------------------------------------------------------------------------------
 
 
-def _write_down(
-    ws: Workspace, version: int, judgement: Judgement, look: Look, times: list[datetime], extra: Mapping[str, Any]
+def _conclude(
+    ws: Workspace,
+    version: int,
+    judgement: Judgement,
+    look: Look,
+    times: list[datetime],
+    kept: Mapping[str, Mapping[str, int]],
 ) -> None:
-    """The look as measurements and, if it asks, the request: both or neither. Of two who look at once, one writes."""
-    until = times[-1]
-    num_at_until = times.count(until) + (look.num_seen_at_start if until == look.start else 0)
-    detail = {"look": look.number, "until": until.isoformat(), "num_at_until": num_at_until, **extra}
+    """Write the look down and, in the same transaction, ask if it does. Of two who look at once, one acts."""
     with ws.database.write() as session:
-        if _is_taken(measurements.latest(session, judgement.kind, version=version), look, until):
-            return
-        measurements.add(session, _measured(version, judgement, len(times), detail), now=ws.clock())
-        if judgement.asks:
-            _ask(session, ws, judgement, {"version": version})
-        _tell_of_missing_numbers(session, ws, judgement, version)
+        if write_down(session, version, judgement, look, times, now=ws.clock(), kept=kept):
+            _tell_of_missing_numbers(session, ws, judgement, version)
+            if judgement.asks:
+                _ask(session, ws, judgement, {"version": version})
 
 
-def _is_taken(last: Measurement | None, look: Look, until: datetime) -> bool:
-    """Has somebody else taken this look in the meantime?"""
-    return last is not None and last.at > look.start and datetime.fromisoformat(last.detail["until"]) >= until
-
-
-def _measured(version: int, judgement: Judgement, num_rows: int, detail: Mapping[str, Any]) -> list[NewMeasurement]:
-    """The judgement and its findings as numbers that can be drawn."""
-    told = {**detail, "verdict": judgement.verdict, "sentence": judgement.sentence, "numbers": dict(judgement.numbers)}
-    value = judgement.numbers.get("relative_change", float(judgement.asks))
-    whole = NewMeasurement(metric=judgement.kind, value=value, version=version, num_samples=num_rows, detail=told)
-    return [
-        whole,
-        *(
-            NewMeasurement(
-                metric=judgement.kind,
-                slice=f"test={each.name}",
-                value=each.value,
-                version=version,
-                num_samples=each.num_rows,
-                detail={"verdict": each.verdict, "sentence": each.sentence, "look": detail["look"]},
-            )
-            for each in judgement.findings
-        ),
-    ]
-
-
-def _ask(session: Session, ws: Workspace, judgement: Judgement, more: Mapping[str, Any]) -> None:
+def _ask(session: Session, ws: Workspace, judgement: Judgement, more: Mapping[str, int]) -> None:
     """Leave the request, unless one of the kind waits already or a round has been opened since."""
     is_waiting = any(trigger.kind == judgement.kind for trigger in triggers.pending(session))
     if is_waiting or rounds.resume_target(session) is not None:
@@ -259,27 +183,23 @@ def _ask(session: Session, ws: Workspace, judgement: Judgement, more: Mapping[st
 def _tell_of_missing_numbers(session: Session, ws: Workspace, judgement: Judgement, version: int) -> None:
     """An alert while a number that should be there is missing: nobody knows then whether all is well."""
     fingerprint = f"trigger:{judgement.kind}"
-    if judgement.verdict == NOT_MEASURED:
-        alerts.raise_alert(
-            session,
-            fingerprint,
-            name=f"{judgement.kind} cannot be measured",
-            severity="warning",
-            summary=judgement.sentence,
-            labels={"version": version},
-            now=ws.clock(),
-        )
-    else:
+    if judgement.verdict != NOT_MEASURED:
         alerts.resolve(session, fingerprint, now=ws.clock())
+        return
+    alerts.raise_alert(
+        session,
+        fingerprint,
+        name=f"{judgement.kind} cannot be measured",
+        severity="warning",
+        summary=judgement.sentence,
+        labels={"version": version},
+        now=ws.clock(),
+    )
 
 
 def _too_early(kind: str, num_rows: int, look: Look) -> Judgement:
+    """What is said of a look that is not due."""
     what = "predictions" if kind == DRIFT else "predictions with feedback"
     sentence = f"{num_rows:,} of the {look.num_wanted:,} {what} that look {look.number} waits for are there."
     numbers = {"num_rows": float(num_rows), "num_wanted": float(look.num_wanted), "look": float(look.number)}
     return Judgement(kind=kind, verdict=NOT_ENOUGH, sentence=sentence, numbers=numbers)
-
-
-def _version(serving: Serving) -> int:
-    assert serving.version is not None
-    return serving.version

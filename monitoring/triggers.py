@@ -14,7 +14,8 @@ from math import inf, isfinite, sqrt
 from monitoring.config import TriggerConfig
 from monitoring.measures.instructions import wilson_interval
 
-ASK, QUIET, NOT_ENOUGH, NOT_MEASURED, OFF = "ask", "quiet", "not enough data", "not measured", "off"
+ASK, QUIET, NOT_ENOUGH, NOT_MEASURED = "ask", "quiet", "not enough data", "not measured"
+HELD, OFF = "held", "off"
 NEW_LABELS, DRIFT, PERFORMANCE = "new_labels", "drift", "performance"
 
 
@@ -41,7 +42,7 @@ class Judgement:
     """`new_labels`, `drift` or `performance`."""
     verdict: str
     """`ask`: a round is wanted. `quiet`: measured, and nothing found. `not enough data`, `not measured` (a number is
-    missing or nan), `off`."""
+    missing or nan), `held`: it asked lately and may not yet ask again, `off`."""
     sentence: str
     numbers: Mapping[str, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()

@@ -17,7 +17,7 @@ from db.releases import BLAMED, State, describe_moves, is_allowed
 from db.repository import audit, outbox
 from db.repository.common import write
 from db.repository.rounds import blame, get_round
-from db.repository.versions import get_release, on_probation, serving
+from db.repository.versions import get_release, last_accepted, on_probation, serving
 
 
 def move(
@@ -125,6 +125,12 @@ def check_way_is_free(session: Session, release: Release) -> None:
         raise IllegalMove(
             f"Version {release.version} descends from version {parent.version}, which is {parent.state}. "
             f"Reject version {release.version} and start a round from the last accepted version."
+        )
+    newest = last_accepted(session)
+    if newest is not None and newest.version != parent.version:
+        raise IllegalMove(
+            f"Version {release.version} was made from, and compared with, version {parent.version}, but version "
+            f"{newest.version} has been accepted since. Reject version {release.version} and start a new round."
         )
 
 

@@ -167,8 +167,18 @@ def test_a_second_promotion_waits_for_the_end_of_the_probation(database: Databas
         for probation in (True, False):
             with pytest.raises(IllegalMove, match="accept or roll back version 2"):
                 releases.promote(session, 3, who="ann", why="", now=NOW, probation=probation)
-        releases.accept(session, 2, who="ann", why="", now=NOW)
+        releases.rollback(session, 2, who="ann", why="", now=NOW)
         assert releases.promote(session, 3, who="ann", why="", now=NOW).state == "probation"
+
+
+def test_a_candidate_compared_with_an_older_version_is_not_promoted(database: Database) -> None:
+    with database.write() as session:
+        accepted(session)
+        on_probation(session, "second", 1)
+        candidate(session, "third", 1)
+        releases.accept(session, 2, who="ann", why="", now=NOW)
+        with pytest.raises(IllegalMove, match="version 2 has been accepted since"):
+            releases.promote(session, 3, who="ann", why="", now=NOW)
 
 
 def test_a_version_on_probation_is_not_promoted_again(database: Database) -> None:
@@ -223,7 +233,7 @@ def test_a_stale_decision_is_refused(database: Database) -> None:
         accepted(session)
         seen = releases.serving(session).generation
         accepted(session, "second", 1)
-        candidate(session, "third", 1)
+        candidate(session, "third", 2)
         with pytest.raises(GenerationMoved, match=f"generation 2, expected {seen}"):
             releases.promote(session, 3, who="ann", why="", now=NOW, expect_generation=seen)
         assert releases.promote(session, 3, who="ann", why="", now=NOW, expect_generation=2).state == "probation"

@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+import torch
+
 from db.records import AuditEntry, Release, Round, Serving
 from db.repository import audit, rounds, samples, versions
 from flows.reporter import SILENT
 from flows.settings import PREFIX, Settings
+from flows.steps.answering import answer, give_feedback
 from flows.steps.ingesting import add_task, ingest
 from flows.steps.labelling import add_labels, waiting_for_labels
 from flows.steps.reconciling import reconcile
@@ -34,6 +38,7 @@ SMALL: Mapping[str, str] = {
     "OMNI_SELECTION__BUDGET": "10",
     "OMNI_LOOP__MIN_NEW_LABELS": "5",
     "OMNI_LOOP__VALIDATION_LABELS": "10",
+    "OMNI_PROBATION__MIN_PAIRS": "20",
     "OMNI_GATE__MIN_ITEMS": "10",
     "OMNI_GATE__MAX_RELATIVE_FALL": "0.5",
     "OMNI_GATE__MAX_ERROR_RISE": "0.9",
@@ -42,7 +47,19 @@ SMALL: Mapping[str, str] = {
 }
 """Settings under which a round takes two seconds and an unhurt candidate passes the gate."""
 
-SIZES = {"train": 80, "val": 40, "test": 10}
+UNSEEN: Mapping[str, str] = {
+    "OMNI_LOOP__VALIDATION_LABELS": "0",
+    "OMNI_SELECTION__BUDGET": "40",
+    "OMNI_ELASTIC__EPOCHS": "6",
+}
+"""Settings under which validation sees nothing of a new domain, so that the gate cannot know what was learnt of it."""
+
+NUM_LIVE = 120
+"""Live samples with feedback; about half of them show that a version which learnt wrong labels is worse."""
+
+TASK = tri_digits.TASK
+
+SIZES = {"train": 60, "val": 30, "test": 6}
 """Samples of a domain by split."""
 
 
@@ -77,9 +94,13 @@ def unlabelled(rows: Iterable[Sample]) -> list[Sample]:
     return [replace(row, answer=None) for row in rows]
 
 
-def settings(home: Path) -> Settings:
-    """Small settings for ``home``; changes go through ``OMNI_…`` names, as everywhere."""
-    return Settings.load(home=home)
+def set_small(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """Small settings and nothing else of ours in the environment; one thread, so that sums are always added alike."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        patch.delenv(name)
+    for name, value in {**SMALL, "OMNI_HOME": str(home)}.items():
+        patch.setenv(name, value)
+    torch.set_num_threads(1)
 
 
 def small_environment(home: Path) -> dict[str, str]:
@@ -90,7 +111,7 @@ def small_environment(home: Path) -> dict[str, str]:
 
 def build(home: Path, labelled: Sequence[Sample], arriving: Sequence[Sample]) -> None:
     """A home with v1 in service, trained on ``labelled``, and with ``arriving`` as its unlabelled pool."""
-    ws = open_workspace(settings(home), SILENT)
+    ws = open_workspace(Settings.load(home=home), SILENT)
     add_task(ws, tri_digits.TASK)
     ingest(ws, write_manifest(labelled, home / "arrivals" / "labelled"))
     run_round(ws, "manual")
@@ -99,9 +120,29 @@ def build(home: Path, labelled: Sequence[Sample], arriving: Sequence[Sample]) ->
     ws.database.close()
 
 
+def betray(ws: Workspace, right: Mapping[str, str]) -> None:
+    """Put a version on probation that learnt labels which are off by one, and give it feedback on live traffic."""
+    run_round(ws, "drift")
+    label_waiting(ws, right, wrong=lambda answer: str((int(answer) + 1) % 10))
+    run_round(ws, "resume")
+    give_live_feedback(ws, "es")
+    reconcile(ws)
+    ws.database.close()
+
+
+def give_live_feedback(ws: Workspace, domain: str, *, num: int = NUM_LIVE, seed: int = 1) -> list[str]:
+    """Live traffic, answered by what is in service, with the right answers as feedback; returns the predictions."""
+    live = list(tri_digits.live(domain, num, seed=seed))
+    ingest(ws, write_manifest(unlabelled(live), ws.home / "arrivals" / f"live-{domain}-{seed}"))
+    ids = answer(ws, [sample.id for sample in live])
+    give_feedback(ws, [(ids[id_], told) for id_, told in answers_of(live).items()], origin="dataset")
+    return list(ids.values())
+
+
 def copy(template: Path, home: Path) -> Path:
-    """A copy of a home that nothing else writes to. MLflow stores absolute paths, so they move along."""
-    shutil.copytree(template, home)
+    """A copy of a home. Blobs never change, so they are linked; MLflow stores absolute paths, so they move along."""
+    shutil.copytree(template, home, ignore=shutil.ignore_patterns("arrivals", "blobs"))
+    shutil.copytree(template / "blobs", home / "blobs", copy_function=os.link)
     with closing(sqlite3.connect(home / "mlflow.db")) as store, store:
         for table, column in (
             ("experiments", "artifact_location"),

@@ -14,6 +14,7 @@ from db.repository import label_queue, labels, outbox, rounds
 from flows.failpoints import FAILPOINTS, failpoint
 from flows.registry import ROUND_TAG, VERSION_TAG
 from flows.reporter import SILENT
+from flows.settings import Settings
 from flows.steps.models import load_release
 from flows.steps.reconciling import reconcile
 from flows.steps.rounds import run_round
@@ -60,31 +61,22 @@ BETWEEN = (
 
 
 @pytest.fixture(scope="module")
-def victims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VictimServer]:
-    server = VictimServer(homes.small_environment(tmp_path_factory.mktemp("nowhere")))
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def undisturbed(
-    template: Path, right: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    template: Path, right: dict[str, str], victims: VictimServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Workspace]:
     """The same round, in the same home, without a kill."""
+    home = homes.copy(template, tmp_path_factory.mktemp("undisturbed") / "home")
+    assert victims.run(Order(home=str(home), act="round", answers=right, fork=False)) == 0
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in homes.SMALL.items():
-            patch.setenv(name, value)
-        home = homes.copy(template, tmp_path_factory.mktemp("undisturbed") / "home")
-        ws = open_workspace(homes.settings(home), SILENT)
-    homes.run_whole_round(ws, right)
-    reconcile(ws)
+        homes.set_small(patch, home)
+        ws = open_workspace(Settings.load(home=home), SILENT)
     yield ws
     ws.database.close()
 
 
 def restart(home: Path, right: dict[str, str]) -> Workspace:
     """What a person or a schedule does after a kill: start again, label what still waits, let MLflow follow."""
-    ws = open_workspace(homes.settings(home), SILENT)
+    ws = open_workspace(Settings.load(home=home), SILENT)
     with ws.database.read() as session:
         round_ = rounds.resume_target(session)
     if round_ is not None and run_round(ws, round_.trigger).num_labels_missing:
@@ -146,7 +138,11 @@ def check_messages(ws: Workspace) -> None:
         assert outbox.dead_letters(session) == []
     with closing(sqlite3.connect(ws.home / "omniloop.db")) as store:
         keys = [key for (key,) in store.execute("SELECT key FROM outbox WHERE key LIKE '%:2:%' ORDER BY key")]
-    assert keys == ["mlflow_alias:release:2:candidate", "mlflow_alias:release:2:probation", "notify:release:2:probation"]
+    assert keys == [
+        "mlflow_alias:release:2:candidate",
+        "mlflow_alias:release:2:probation",
+        "notify:release:2:probation",
+    ]
 
 
 def check_mlflow(ws: Workspace) -> None:
@@ -156,6 +152,7 @@ def check_mlflow(ws: Workspace) -> None:
     numbers = {found.tags[VERSION_TAG]: str(found.version) for found in known}
     assert len(known) == len(numbers) == 2
     experiment = client.get_experiment_by_name(ws.settings.registered_model)
+    assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id], f"tags.`{ROUND_TAG}` = '2'")
     assert run.info.status == "FINISHED"
     assert ws.registry.aliases() == {"champion": numbers["2"], "previous": numbers["1"]}

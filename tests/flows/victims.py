@@ -14,9 +14,14 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flows.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
+CHUNK_ROWS = 7
+"""Rows that an ingest commits together here, so that a small manifest has many chunks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,8 @@ class Order:
     manifest: str = ""
     failpoint: str = ""
     death: Death | None = None
+    fork: bool = True
+    """False: the server itself does it, and all who come after find the libraries warm."""
 
 
 class VictimServer:
@@ -89,32 +96,37 @@ def serve() -> None:
     import flows.registry
     import flows.steps.rounds
     import flows.steps.watching  # noqa: F401
-    from tests.flows import homes  # noqa: F401
+    import tests.flows.homes  # noqa: F401
 
     torch.set_num_threads(1)
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            suffer(json.loads(line))
-        _, status = os.waitpid(pid, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
-
-
-def suffer(raw: dict[str, Any]) -> None:
-    """The life of a victim; does not return."""
-    sys.stdin.close()
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    for line in sys.stdin:
+        raw = json.loads(line)
+        order = Order(**{**raw, "death": Death(**raw["death"]) if raw["death"] else None})
+        status = end_of_victim(order) if order.fork else live(order)
+        print(status, file=answers, flush=True)
+
+
+def end_of_victim(order: Order) -> int:
+    """Fork a victim; returns how it ended."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(live(order))
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def live(order: Order) -> int:
+    """Carry out an order, unless death comes first; returns an exit status."""
+    os.environ.update(OMNI_HOME=order.home, OMNI_FAILPOINT=order.failpoint)
+    if order.death is not None:
+        arrange(order.death)
     try:
-        death = Death(**raw.pop("death")) if raw["death"] else None
-        order = Order(**{"death": death, **raw})
-        os.environ.update(OMNI_HOME=order.home, OMNI_FAILPOINT=order.failpoint)
-        if death is not None:
-            arrange(death)
         ACTS[order.act](order)
-    except BaseException:
+    except Exception:  # noqa: BLE001  whatever it is, the parent must learn of it
         traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
+        return 1
+    return 0
 
 
 def arrange(death: Death) -> None:
@@ -142,37 +154,39 @@ def arrange(death: Death) -> None:
 
 def whole_round(order: Order) -> None:
     """A round from its trigger to its decision, and the reconciler after it."""
-    from flows.reporter import SILENT
     from flows.steps.reconciling import reconcile
-    from flows.workspace import open_workspace
-    from tests.flows import homes
+    from tests.flows.homes import run_whole_round
 
-    ws = open_workspace(homes.settings(Path(order.home)), SILENT)
-    homes.run_whole_round(ws, order.answers)
+    ws = opened()
+    run_whole_round(ws, order.answers)
     reconcile(ws)
 
 
 def read_manifest(order: Order) -> None:
-    """Ingest a manifest."""
-    from flows.reporter import SILENT
-    from flows.steps.ingesting import ingest
-    from flows.workspace import open_workspace
-    from tests.flows import homes
+    """Ingest a manifest in small chunks."""
+    from flows.steps import ingesting
 
-    ingest(open_workspace(homes.settings(Path(order.home)), SILENT), Path(order.manifest))
+    ingesting.CHUNK_ROWS = CHUNK_ROWS
+    ingesting.ingest(opened(), Path(order.manifest))
 
 
 def look_at_probation(order: Order) -> None:
     """What the probation flow does."""
-    from flows.reporter import SILENT
     from flows.steps.reconciling import reconcile
     from flows.steps.watching import watch_probation
-    from flows.workspace import open_workspace
-    from tests.flows import homes
 
-    ws = open_workspace(homes.settings(Path(order.home)), SILENT)
+    ws = opened()
     watch_probation(ws)
     reconcile(ws)
+
+
+def opened() -> "Workspace":
+    """The home of the order, which the environment names by now."""
+    from flows.reporter import SILENT
+    from flows.settings import Settings
+    from flows.workspace import open_workspace
+
+    return open_workspace(Settings.load(), SILENT)
 
 
 ACTS: Mapping[str, Callable[[Order], None]] = {

@@ -25,6 +25,8 @@ class Look:
     """A look that is due, or will be: what it waits for, where it starts, and what it knows of those before."""
 
     number: int
+    since: datetime
+    """When the series of looks began that it belongs to."""
     num_wanted: int
     """Rows that it waits for."""
     start: datetime
@@ -38,10 +40,11 @@ def next_look(session: Session, kind: str, version: int, since: datetime, *, fir
     """The look of this kind at ``version`` that comes after the last one since ``since``, or the first."""
     last = measurements.latest(session, kind, version=version)
     if last is None or last.at <= since:
-        return Look(number=1, num_wanted=first_rows, start=since, num_seen_at_start=0, before={})
+        return Look(number=1, since=since, num_wanted=first_rows, start=since, num_seen_at_start=0, before={})
     number = int(last.detail["look"]) + 1
     return Look(
         number=number,
+        since=since,
         num_wanted=rows_of_look(number, first_rows, most_rows),
         start=datetime.fromisoformat(last.detail["until"]),
         num_seen_at_start=int(last.detail["num_at_until"]),
@@ -83,7 +86,7 @@ def write_down(
     The whole judgement is the slice ``all``, each finding is a slice of its own.
     """
     last, until = measurements.latest(session, judgement.kind, version=version), times[-1]
-    if last is not None and last.at > look.start and datetime.fromisoformat(last.detail["until"]) >= until:
+    if last is not None and last.at > look.since and int(last.detail["look"]) >= look.number:
         return False
     detail = {
         "look": look.number,

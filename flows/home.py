@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 
@@ -51,3 +52,21 @@ def exclusive(home: Path, purpose: str) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def held_by(home: Path, purpose: str) -> int | None:
+    """The process that holds the home's lock for ``purpose``; None if nobody does."""
+    name = purpose.replace(" ", "-")
+    try:
+        pid = int((home / f"{name}.holder").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    if not psutil.pid_exists(pid):
+        return None
+    lock = FileLock(home / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return pid
+    lock.release()
+    return None

@@ -26,7 +26,7 @@ from flows.settings import Settings
 from flows.supervise import Service, Supervisor
 from flows.telemetry import OFF
 
-SERVER, RUNNER = "prefect-server", "runner"
+SERVER, RUNNER, PULSE = "prefect-server", "runner", "pulse"
 
 
 def up(settings: Settings, say: Callable[[str], None], *, entrypoints: Sequence[str] = SERVED) -> int:
@@ -61,15 +61,20 @@ def table(home: Path, api: Api, *, serve_api: bool, entrypoints: Sequence[str] =
         ready=api.healthy,
         address=f"{api.pages} (user and password are in {folder(home) / 'server.json'})",
     )
+    env = {**OFF, **api.environment(home), "OMNI_HOME": str(home), "PYTHONSAFEPATH": "1"}
     heartbeat = home / "up" / "runner.alive"
     runner = Service(
         name=RUNNER,
         argv=(sys.executable, "-P", "-m", "flows.runner", "--heartbeat", str(heartbeat), *entrypoints),
-        env={**OFF, **api.environment(home), "OMNI_HOME": str(home), "PYTHONSAFEPATH": "1"},
+        env=env,
         heartbeat=heartbeat,
         after=(SERVER,) if serve_api else (),
     )
-    return [server, runner] if serve_api else [runner]
+    beat = home / "up" / "pulse.alive"
+    pulse = Service(
+        name=PULSE, argv=(sys.executable, "-P", "-m", "flows.pulse", "--heartbeat", str(beat)), env=env, heartbeat=beat
+    )
+    return [server, runner, pulse] if serve_api else [runner, pulse]
 
 
 def _usual_port(home: Path) -> int:

@@ -42,10 +42,13 @@ class Workspace:
 
     @cached_property
     def registry(self) -> "Registry":
-        """MLflow, imported on first use because that takes seconds."""
+        """MLflow, imported on first use because that takes seconds. Its store is made by one process at a time."""
+        from filelock import FileLock
+
         from flows.registry import Registry
 
-        return Registry(self.settings.mlflow_uri, self.settings.registered_model, self.home / "mlartifacts")
+        with FileLock(self.home / "mlflow.lock"):
+            return Registry(self.settings.mlflow_uri, self.settings.registered_model, self.home / "mlartifacts")
 
     @property
     def home(self) -> Path:

@@ -1,0 +1,214 @@
+"""``python -m flows.pulse``: what happens by itself between the rounds. ``omniloop up`` keeps it running.
+
+Five short jobs, one after the other in one thread: deliver the outbox, watch a probation, check the triggers, start the
+round that is due, and say that all is well by touching a file. A job that fails is told of, by the log and by an alert,
+and tried again when it is due again. Every job can be cut off at any point: all that it does is in transactions.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC
+from pathlib import Path
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy.orm import Session
+
+from db.repository import alerts, outbox, probation, versions
+from flows.home import HomeError, exclusive
+from flows.round_runs import prefect_runs
+from flows.settings import Settings, SettingsError
+from flows.starting import Starter
+from flows.steps.triggering import check_triggers
+from flows.telemetry import silence
+from flows.workspace import Workspace, open_workspace
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 2.0
+OURS = ("omniloop", "flows")
+"""Loggers whose lines about what was done go into the pulse's log."""
+
+
+class Pulse:
+    """The jobs, and what they remember from one time to the next."""
+
+    def __init__(self, ws: Workspace, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._ws = ws
+        self._monotonic = monotonic
+        self._starter = Starter(ws, lambda: prefect_runs(ws.home), monotonic)
+        self._stop = threading.Event()
+        self._working: tuple[str, float] | None = None
+        self._failing: set[str] = set()
+        self._settled: set[str] = set()
+        self._reconciled = monotonic()
+        self._watched: tuple[int, frozenset[str]] | None = None
+
+    @property
+    def jobs(self) -> dict[str, tuple[float, Callable[[], object]]]:
+        """Each job by name: the seconds between two of its turns, and what it does."""
+        config = self._ws.settings.pulse
+        return {
+            "deliver": (config.deliver_s, self.deliver),
+            "probation": (config.probation_s, self.watch),
+            "triggers": (config.triggers_s, lambda: check_triggers(self._ws)),
+            "rounds": (config.rounds_s, self._starter.step),
+        }
+
+    def deliver(self) -> bool:
+        """Reconcile if a message is due, or if it is time again; says whether it did."""
+        now, config = self._ws.clock(), self._ws.settings.pulse
+        with self._ws.database.read() as session:
+            is_due = any(
+                message.next_attempt_at <= now and (message.lease_until is None or message.lease_until <= now)
+                for message in outbox.waiting(session)
+            )
+            is_time = self._monotonic() - self._reconciled >= config.reconcile_s and bool(versions.history(session))
+        if not (is_due or is_time):
+            return False
+        from flows.steps.reconciling import reconcile
+
+        self._reconciled = self._monotonic()
+        reconcile(self._ws)
+        return True
+
+    def watch(self) -> bool:
+        """Score feedback on the version on probation if there is new one; says whether it did."""
+        with self._ws.database.read() as session:
+            release = versions.on_probation(session)
+            waiting = set() if release is None else _unscored(session, release.version)
+        if release is None:
+            self._watched = None
+            return False
+        version, left_over = self._watched or (0, frozenset[str]())
+        if version == release.version and waiting <= left_over:
+            return False
+        from flows.steps.watching import watch_probation
+
+        watch_probation(self._ws)
+        with self._ws.database.read() as session:
+            self._watched = release.version, frozenset(_unscored(session, release.version))
+        return True
+
+    def guarded(self, name: str, job: Callable[[], object]) -> None:
+        """Do a job; a failure is logged and becomes an alert, which ends with the job's next success."""
+        if self._stop.is_set():
+            return
+        self._working = name, self._monotonic()
+        try:
+            job()
+            self._succeeded(name)
+        except Exception as error:  # noqa: BLE001  whatever it is, the other jobs must go on
+            self._failed(name, error)
+        finally:
+            self._working = None
+
+    def run(self, heartbeat: Path | None = None) -> None:
+        """Do the jobs until :meth:`stop` is called or a signal comes."""
+        scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(1)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone=UTC,
+        )
+        for name, (seconds, job) in self.jobs.items():
+            scheduler.add_job(self.guarded, "interval", (name, job), seconds=seconds, id=name)
+        scheduler.start()
+        try:
+            while not self._stop.wait(BEAT_S):
+                if heartbeat is not None and not self.is_stuck:
+                    heartbeat.touch()
+        finally:
+            self._stop.set()
+            scheduler.shutdown(wait=False)
+
+    def stop(self) -> None:
+        """Begin no further job."""
+        self._stop.set()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Does a job take longer than a job may?"""
+        working = self._working
+        return working is not None and self._monotonic() - working[1] > self._ws.settings.pulse.job_limit_s
+
+    def idle_within(self, seconds: float) -> bool:
+        """Wait for the job that is going on, if one is; says whether it ended in time."""
+        deadline = time.monotonic() + seconds
+        while self._working is not None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return self._working is None
+
+    def _failed(self, name: str, error: Exception) -> None:
+        """The first failure in a row is logged with its trace, the others in a line."""
+        logger.error("The pulse's job %r failed: %s", name, error, exc_info=name not in self._failing)
+        self._failing.add(name)
+        self._settled.discard(name)
+        summary = f"The pulse's job {name!r} fails: {type(error).__name__}: {error}"
+        try:
+            with self._ws.database.write() as session:
+                alerts.raise_alert(
+                    session, _alert(name), name="pulse", severity="error", summary=summary, now=self._ws.clock()
+                )
+        except Exception:  # the database itself may be what fails
+            logger.exception("No alert could be left about it.")
+
+    def _succeeded(self, name: str) -> None:
+        """End the alert about the job, one of an earlier process too."""
+        if name not in self._settled:
+            with self._ws.database.write() as session:
+                alerts.resolve(session, _alert(name), now=self._ws.clock())
+            self._failing.discard(name)
+            self._settled.add(name)
+
+
+def _unscored(session: Session, version: int) -> set[str]:
+    """Predictions with feedback that are no pair yet."""
+    return {entry.prediction.id for entry in probation.unscored(session, version)}
+
+
+def _alert(name: str) -> str:
+    return f"pulse:{name}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the pulse of the home that ``OMNI_HOME`` names until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m flows.pulse", description=__doc__)
+    parser.add_argument("--heartbeat", type=Path, help="file to touch while alive")
+    arguments = parser.parse_args(argv)
+    silence()
+    try:
+        settings = Settings.load()
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        for name in OURS:
+            logging.getLogger(name).setLevel(min(logging.INFO, logging.getLogger().level))
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)  # that a turn was skipped is no news
+        ws = open_workspace(settings)
+        with exclusive(ws.home, "the pulse"):
+            return keep(ws, arguments.heartbeat)
+    except (HomeError, SettingsError) as error:
+        logger.error("%s", error)
+        return 1
+
+
+def keep(ws: Workspace, heartbeat: Path | None) -> int:
+    """Run until a signal comes; a job that does not end in time is cut off."""
+    pulse = Pulse(ws)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: pulse.stop())
+    pulse.run(heartbeat)
+    if not pulse.idle_within(ws.settings.pulse.stop_s):
+        logger.warning("A job was still going on and is cut off; it will be done again.")
+        logging.shutdown()
+        os._exit(0)
+    ws.database.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -152,6 +152,7 @@ def started(name: str, replaced: Mapping[str, str], folder: Path) -> Iterator[Pa
 
 @pytest.mark.slow
 @pytest.mark.postgres
+@pytest.mark.timeout(600)
 def test_the_commands_of_the_stack_work_together(tmp_path: Path) -> None:
     from tests.db.servers import PostgresFactory
 
@@ -169,11 +170,11 @@ def test_the_commands_of_the_stack_work_together(tmp_path: Path) -> None:
         logs = {name: stack.enter_context(started(name, replaced, tmp_path)) for name in ("mlflow", "prefect")}
         mlflow = f"http://127.0.0.1:{mlflow_port}"
         prefect = Api(url=f"http://127.0.0.1:{prefect_port}/api", auth="omniloop:secret")
-        assert wait_for(lambda: answers(f"{mlflow}/health"), 90), logs["mlflow"].read_text()[-3000:]
-        assert wait_for(prefect.healthy, 90), logs["prefect"].read_text()[-3000:]
+        assert wait_for(lambda: answers(f"{mlflow}/health"), 180), logs["mlflow"].read_text()[-3000:]
+        assert wait_for(prefect.healthy, 180), logs["prefect"].read_text()[-3000:]
         assert not Api(url=prefect.url, auth="omniloop:guess").healthy()
         logs["loop"] = stack.enter_context(started("loop", replaced, tmp_path))
-        assert wait_for(lambda: "runner: ready" in logs["loop"].read_text(), 90), logs["loop"].read_text()[-3000:]
+        assert wait_for(lambda: "runner: ready" in logs["loop"].read_text(), 180), logs["loop"].read_text()[-3000:]
         assert (tmp_path / "loop" / "up" / "runner.alive").exists()
 
 

@@ -62,6 +62,8 @@ class ModelConfig:
     """Scale of the scores: `article` is (head width / number of modalities)^-0.5, `head` is (head width)^-0.5."""
     dropout: float = 0.1
     """Probability with which a unit of a residual branch is dropped in training and in MC-dropout passes."""
+    segments: int = 8
+    """Segments in which a modality's tokens are pooled to its own embedding."""
     instruction_tokens: int = 2
     """Tokens that the instruction is pooled into."""
     encoder_options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -70,7 +72,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"modalities must be distinct and at least one, got {self.modalities!r}. Name each once.")
-        for name in ("width", "heads", "ffn_width", "instruction_tokens"):
+        for name in ("width", "heads", "ffn_width", "segments", "instruction_tokens"):
             check_above_zero(name, getattr(self, name), "Use a whole number of at least 1.")
         check_range("within_layers", self.within_layers, 0, 64, "0 leaves them out.")
         check_range("layers", self.layers, 1, 64, "At least one layer must cross modalities.")

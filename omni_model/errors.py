@@ -16,7 +16,7 @@ class CheckpointError(OmniError):
     """A checkpoint that cannot be read, or does not belong to what it is combined with."""
 
 
-class FrozenLayersMoved(OmniError):  # noqa: N818  (the name says what happened)
+class FrozenLayersMoved(OmniError):
     """Frozen tensors changed. The model must not be registered."""
 
     def __init__(self, names: tuple[str, ...]) -> None:

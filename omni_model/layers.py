@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, layer_norm
+from torch.nn.functional import layer_norm, relu
 
 from omni_model.config import ModelConfig
 from omni_model.dcma import DCMA, Layout, PerGroup, group_of_tokens
@@ -54,7 +54,7 @@ class Block(nn.Module):
         group_L = group_of_tokens(layout).to(x_BLD.device)
         attended = self.attention(self.norm_attention(x_BLD, group_L), layout, mask_BL, context_BC)
         x_BLD = x_BLD + self.dropout(attended)
-        hidden = gelu(self.rise(self.norm_ffn(x_BLD, group_L), layout))
+        hidden = relu(self.rise(self.norm_ffn(x_BLD, group_L), layout))
         y_BLD: Tensor = x_BLD + self.dropout(self.fall(hidden, layout))
         return y_BLD
 
@@ -77,6 +77,33 @@ class Pool(nn.Module):
         there_B11 = mask_BL.any(dim=1)[:, None, None]
         share_BLN = torch.where(there_B11, score_BLN, 0.0).softmax(dim=1) * there_B11
         return share_BLN.transpose(1, 2) @ x_BLD
+
+
+class Segments(nn.Module):
+    """One vector for a block of tokens: pooled in `count` segments along the block, then mixed by a linear map.
+
+    Segment k looks at the relative place (k + 1/2) / count through a soft window, and at the tokens through a learned
+    score. So a readout may differ from place to place, as a linear readout of the whole block would, at a fixed cost.
+    """
+
+    centre: Tensor
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(width, count)
+        self.mix = nn.Linear(count * width, width)
+        self.register_buffer("centre", (torch.arange(count) + 0.5) / count, persistent=False)
+
+    def forward(self, x_BLD: Tensor, mask_BL: Tensor) -> Tensor:
+        """[B, D]; a row without tokens gives what zeros give."""
+        place_BL = (mask_BL.cumsum(dim=1) - 0.5) / mask_BL.sum(dim=1, keepdim=True).clamp(min=1)
+        count = self.score.out_features
+        gap_BLN = (place_BL[..., None] - self.centre) * count
+        score_BLN = (self.score(x_BLD) - gap_BLN.square()).masked_fill(~mask_BL[..., None], -torch.inf)
+        there_B11 = mask_BL.any(dim=1)[:, None, None]
+        share_BLN = torch.where(there_B11, score_BLN, 0.0).softmax(dim=1) * there_B11
+        y_BD: Tensor = self.mix((share_BLN.transpose(1, 2) @ x_BLD).flatten(1))
+        return y_BD
 
 
 def context_of(x_BLD: Tensor, layout: Layout, mask_BL: Tensor, num_groups: int) -> Tensor:

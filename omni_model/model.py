@@ -16,7 +16,7 @@ from torch.nn.functional import gelu
 from omni_model.config import ModelConfig
 from omni_model.dcma import Layout
 from omni_model.encoders import Encoder, build_encoders
-from omni_model.layers import Block, Pool, context_of
+from omni_model.layers import Block, Pool, Segments, context_of
 from omni_model.protocol import INSTRUCTION, Batch, LoopModel, Output, register_model
 from omni_model.sample import Sample, TaskSpec
 
@@ -71,7 +71,7 @@ class Interaction(nn.Module):
         self.across = nn.ModuleList(
             Block(config, num_groups, context_width, within=False) for _ in range(config.layers)
         )
-        self.pool = nn.ModuleDict({name: Pool(config.width) for name in config.modalities})
+        self.pool = nn.ModuleDict({name: Segments(config.width, config.segments) for name in config.modalities})
         self.head = AnswerHead(config.width, num_answers, config.dropout)
 
     def forward(self, batch: Batch) -> Output:
@@ -97,7 +97,7 @@ class Interaction(nn.Module):
             name = self.groups[group]
             if name != INSTRUCTION:
                 part = slice(start, start + length)
-                embeddings[name] = self.pool[name](x_BLD[:, part], mask_BL[:, part])[:, 0]
+                embeddings[name] = self.pool[name](x_BLD[:, part], mask_BL[:, part])
             start += length
         return x_BLD, mask_BL, embeddings
 

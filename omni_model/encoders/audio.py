@@ -42,17 +42,50 @@ def mel_filters(bands: int, low_hz: float = 60.0, high_hz: float = 3900.0) -> Te
 
 
 def log_mel(wave_N: Tensor, bands: int) -> Tensor:
-    """Log-mel frames [T, C] of a waveform, standardised over the clip so that its loudness does not matter.
-
-    An empty waveform gives no frames; silence gives zeros.
-    """
+    """Log-mel frames [T, C] of a waveform; an empty waveform gives no frames."""
     if wave_N.numel() == 0:
         return torch.zeros(0, bands)
     padded = nn.functional.pad(wave_N, (0, max(0, WINDOW - wave_N.numel())))
     spectrum = torch.stft(padded, WINDOW, HOP, window=_window(), center=False, return_complex=True)
-    mel_TC = torch.log(spectrum.abs().square().T @ mel_filters(bands) + 1e-6)
-    centred = mel_TC - mel_TC.mean()
-    return centred / centred.std(correction=0).clamp(min=1e-3)
+    return torch.log(spectrum.abs().square().T @ mel_filters(bands) + 1e-6)
+
+
+def above_floor(mel_TC: Tensor) -> Tensor:
+    """What rises above each band's median over time, which is the noise where most of the time nothing is said."""
+    if not mel_TC.shape[0]:
+        return mel_TC
+    return (mel_TC - mel_TC.median(dim=0).values).clamp(min=0.0)
+
+
+def active_part(mel_TC: Tensor, radius: float = 2.0) -> tuple[float, float]:
+    """First and last frame, as fractions of a frame index, of the part in which something happens.
+
+    Centre and spread of the loudness above its median, squared so that noise weighs little: centre +- radius * spread.
+
+    >>> active_part(torch.eye(9)[:, 4:5], radius=2.0)
+    (2.0, 6.0)
+    """
+    num_frames = mel_TC.shape[0]
+    loud_T = nn.functional.avg_pool1d(mel_TC.mean(dim=1)[None], 5, 1, 2, count_include_pad=False)[0]
+    weight_T = (loud_T - loud_T.median()).clamp(min=0.0).square()
+    total = float(weight_T.sum())
+    if total <= 0.0:
+        return 0.0, num_frames - 1.0
+    place_T = torch.arange(num_frames, dtype=mel_TC.dtype)
+    centre = float((weight_T * place_T).sum()) / total
+    spread = math.sqrt(float((weight_T * (place_T - centre).square()).sum()) / total)
+    half = max(radius * spread, 2.0)
+    return centre - half, centre + half
+
+
+def stretch(mel_TC: Tensor, first: float, last: float, num_frames: int) -> Tensor:
+    """`num_frames` frames evenly spread from `first` to `last`, linearly interpolated; outside the clip they are 0."""
+    place = torch.linspace(first, last, num_frames)
+    low = place.floor()
+    share = (place - low)[:, None]
+    padded = nn.functional.pad(mel_TC, (0, 0, 1, 1))
+    index = (low.long() + 1).clamp(0, padded.shape[0] - 1)
+    return padded[index] * (1 - share) + padded[(index + 1).clamp(max=padded.shape[0] - 1)] * share
 
 
 @functools.cache
@@ -62,22 +95,39 @@ def _window() -> Tensor:
 
 @register_encoder("audio")
 class AudioEncoder(Encoder):
-    """Log-mel frames, a strided projection (a token each 40 ms) and a residual convolution."""
+    """Log-mel frames above the noise floor, a strided projection and a residual convolution.
+
+    The active part of a clip is cut out. A short one is stretched to `frames` frames, so that neither its place in the
+    clip nor its tempo matters; a longer one keeps its rate, down to `max_tokens` tokens.
+    """
 
     last = "mix"
 
     def __init__(
-        self, width: int, others: Mapping[str, Encoder], *, bands: int = 40, stride: int = 4, max_tokens: int = 100
+        self,
+        width: int,
+        others: Mapping[str, Encoder],
+        *,
+        bands: int = 40,
+        frames: int = 96,
+        stride: int = 4,
+        max_tokens: int = 100,
     ) -> None:
         super().__init__()
-        self.bands, self.stride, self.max_tokens = bands, stride, max_tokens
+        self.bands, self.num_frames, self.stride, self.max_tokens = bands, frames, stride, max_tokens
         self.frames = nn.Conv1d(bands, width, kernel_size=2 * stride + 1, stride=stride, padding=stride)
         self.mix = nn.Conv1d(width, width, kernel_size=3, padding=1)
         self.norm = nn.LayerNorm(width)
 
     def prepare(self, value: Value) -> Tensor:
         wave = float_tensor(value, modality="audio", ndim=1, shape="[samples]")
-        return pool_to(log_mel(wave, self.bands), self.max_tokens * self.stride)
+        mel_TC = above_floor(log_mel(wave, self.bands))
+        if not mel_TC.shape[0]:
+            return mel_TC
+        first, last = active_part(mel_TC)
+        num_frames = max(self.num_frames, min(mel_TC.shape[0], math.ceil(last - first)))
+        part_TC = pool_to(stretch(mel_TC, first, last, num_frames), self.max_tokens * self.stride)
+        return part_TC / part_TC.square().mean().sqrt().clamp(min=1e-3)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         x_BDL = self.frames((x * mask[..., None]).transpose(1, 2))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from omni_model.encoders.image import ImageEncoder, as_frames, evenly, resize
+from omni_model.encoders.image import ImageEncoder, as_frames, evenly
 from omni_model.encoders.registry import Encoder, Value, register_encoder
 
 
@@ -47,7 +47,7 @@ class VideoEncoder(Encoder):
 
     def prepare(self, value: Value) -> Tensor:
         pixels = as_frames(value)
-        return resize(pixels[evenly(pixels.shape[0], self.max_frames)], self.image.size)
+        return self.image.prepare_frames(pixels[evenly(pixels.shape[0], self.max_frames)])
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         num_rows, num_frames = mask.shape

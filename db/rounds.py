@@ -18,6 +18,10 @@ repeated against forgetting, or part of base training."""
 TRAINED: tuple[Role, ...] = ("selected", "control", "arrived", "base")
 """Roles in which a round's model learns a sample anew. Replayed ones were learnt before; validation ones never are."""
 
+BATCH: tuple[Role, ...] = ("selected", "control", "arrived")
+"""Roles that make up the batch of data behind a tuned version, which is set aside when the version is blamed. Base
+training has no such batch: it learns from all there is."""
+
 LEARNT: tuple[Role, ...] = (*TRAINED, "replay")
 """Roles in which a sample goes into the weights at all."""
 

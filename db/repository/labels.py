@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.errors import NotFound
-from db.models import LabelRow, QueueRow, RoundRow, SampleRow
+from db.models import LabelRow, QueueRow, ReleaseRow, RoundRow, RoundSampleRow, SampleRow
 from db.records import Label, NewLabel
 from db.repository.common import (
     CHUNK_ROWS,
@@ -22,6 +22,7 @@ from db.repository.common import (
     write,
 )
 from db.repository.tasks import check_answer, get_task
+from db.rounds import BATCH
 
 
 def add_label(
@@ -86,11 +87,21 @@ def labels_of_round(session: Session, round_id: int) -> list[Label]:
 
 
 def set_quarantine(session: Session, round_id: int, moment: datetime | None) -> int:
-    """Put all labels of a round into quarantine, or out of it with None; returns how many."""
-    return write(
-        session,
-        update(LabelRow).where(LabelRow.round_id == round_id).values(quarantined_at=moment),
+    """Put all labels of a round into quarantine, or out of it with None; returns how many.
+
+    They are the labels that it asked for, and those in force of the batch that its version learnt, whoever gave them.
+    Lifting leaves alone what another quarantined round asked for.
+    """
+    made = select(ReleaseRow.created_at).where(ReleaseRow.round_id == round_id).scalar_subquery()
+    learnt = select(RoundSampleRow.sample_id).where(RoundSampleRow.round_id == round_id, RoundSampleRow.role.in_(BATCH))
+    chosen = or_(
+        LabelRow.round_id == round_id,
+        and_(LabelRow.sample_id.in_(learnt), LabelRow.superseded_at.is_(None), LabelRow.created_at <= made),
     )
+    if moment is None:
+        others = select(RoundRow.id).where(RoundRow.id != round_id, RoundRow.quarantined_at.is_not(None))
+        chosen = and_(chosen, or_(LabelRow.round_id.is_(None), LabelRow.round_id.not_in(others)))
+    return write(session, update(LabelRow).where(chosen).values(quarantined_at=moment))
 
 
 def hold_samples(session: Session, sample_ids: Sequence[str]) -> dict[str, str]:

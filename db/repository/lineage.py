@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.models import LabelRow, ReleaseRow, RoundSampleRow
 from db.repository.common import in_chunks
-from db.rounds import TRAINED
+from db.rounds import LEARNT, TRAINED
 
 CHUNK_VERSIONS = 500
 
@@ -39,3 +39,16 @@ def trained_on(session: Session, version: int) -> set[str]:
         )
         learnt.update(session.scalars(statement))
     return learnt
+
+
+def count_tainted(session: Session, version: int) -> int:
+    """How many samples went into the weights in the version's own round whose label in force is in quarantine now."""
+    statement = (
+        select(func.count())
+        .select_from(RoundSampleRow)
+        .join(ReleaseRow, ReleaseRow.round_id == RoundSampleRow.round_id)
+        .join(LabelRow, LabelRow.sample_id == RoundSampleRow.sample_id)
+        .where(ReleaseRow.version == version, RoundSampleRow.role.in_(LEARNT))
+        .where(LabelRow.superseded_at.is_(None), LabelRow.quarantined_at.is_not(None))
+    )
+    return session.scalars(statement).one()

@@ -56,3 +56,55 @@ def test_the_fingerprint_changes_with_what_can_be_learnt(database: Database) -> 
         seen.append(samples.fingerprint(session))
         assert samples.fingerprint(session) == seen[-1]
     assert len(set(seen)) == len(seen)
+
+
+def test_a_blamed_version_takes_the_labels_that_it_was_not_given_by_its_round_along(database: Database) -> None:
+    with database.write() as session:
+        add_samples(session, "a", "b", "c", "d")
+        for id_ in "abcd":
+            label(session, id_)
+        train(session, "one", None, a="base")
+        train(session, "two", 1, a="replay", b="arrived", c="validation")
+        releases.rollback(session, 2, who="ann", why="fell", now=later(20))
+        assert quarantined(session) == {"b"}
+        labels.add_label(session, "b", "2", "human:ann", now=later(30))
+        assert quarantined(session) == set()
+
+
+def test_lifting_a_quarantine_gives_back_the_whole_batch_but_nothing_of_another_round(database: Database) -> None:
+    with database.write() as session:
+        add_samples(session, "a", "b", "c")
+        other = open_round(session, "other")
+        label(session, "a")
+        label(session, "b", round_id=other.id)
+        label(session, "c")
+        rounds.close(session, other.id, "nothing_to_train", now=NOW)
+        rounds.quarantine(session, other.id, who="ann", reason="careless", now=NOW)
+        train(session, "one", None, a="base")
+        train(session, "two", 1, b="arrived", c="arrived")
+        releases.rollback(session, 2, who="ann", why="fell", now=later(20))
+        assert quarantined(session) == {"b", "c"}
+        blamed = releases.get_release(session, 2).round_id
+        assert blamed is not None
+        rounds.lift_quarantine(session, blamed, who="ann", why="was fine", now=later(30))
+        assert quarantined(session) == {"b"}
+
+
+def test_a_version_knows_how_many_of_its_labels_were_set_aside_since(database: Database) -> None:
+    with database.write() as session:
+        add_samples(session, "a", "b", "c")
+        asking = open_round(session, "asking")
+        label(session, "a", round_id=asking.id)
+        for id_ in "bc":
+            label(session, id_)
+        rounds.close(session, asking.id, "nothing_to_train", now=NOW)
+        train(session, "one", None, a="base", b="base", c="validation")
+        assert lineage.count_tainted(session, 1) == 0
+        rounds.quarantine(session, asking.id, who="ann", reason="careless", now=later(20))
+        assert lineage.count_tainted(session, 1) == 1
+
+
+def quarantined(session: Session) -> set[str]:
+    """Samples whose label in force is in quarantine."""
+    everything = samples.labelled(session, "train", include_quarantined=True)
+    return {entry.sample.id for entry in everything if entry.label.quarantined_at is not None}

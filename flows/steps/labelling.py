@@ -18,13 +18,10 @@ def add_labels(ws: Workspace, answers: Iterable[tuple[str, str]], *, origin: str
     unknown sample raises ``ValueError``, and then none of the pairs is stored.
     """
     with ws.database.write() as session:
-        round_ = rounds.resume_target(session)
-        round_id = None if round_ is None else round_.id
         num_new = 0
         for sample_id, answer in answers:
             before = labels.active_label(session, sample_id)
-            after = labels.add_label(session, sample_id, answer, origin, round_id=round_id, now=ws.clock())
-            num_new += after != before
+            num_new += labels.add_label(session, sample_id, answer, origin, now=ws.clock()) != before
     failpoint("label.committed")
     return num_new
 

@@ -16,11 +16,16 @@ from flows.steps.deciding import Decision, decide
 from flows.steps.labelling import finish_labelling, waiting_for_labels
 from flows.steps.registering import register
 from flows.steps.selecting import filter_pool
-from flows.steps.tuning import NothingToTrain, train_first, tune_round
+from flows.steps.tuning import NothingToTrain, Superseded, train_first, tune_round
 from flows.steps.validating import validate
 from flows.workspace import Workspace
 
 StepFunction = Callable[[Workspace, Round], None]
+
+TRIGGERS = ("manual", "schedule", "new_labels", "drift", "performance")
+"""What may ask for a round."""
+RESUME = "resume"
+"""Asks for no round, only that an open one goes on."""
 
 
 def plain(step: StepFunction) -> StepFunction:
@@ -45,15 +50,19 @@ class RoundReport:
 def open_round(ws: Workspace, trigger: str) -> Round:
     """The round that is open, or a new one. A trigger while one is open is kept and answered by the next round.
 
-    Raises :class:`NothingToDo` when the same trigger, data, base version and settings have had their round.
+    Raises :class:`NothingToDo` when the same trigger, data, base version and settings have had their round, and
+    ``ValueError`` for a trigger that is not known.
     """
+    check_trigger(trigger, *TRIGGERS, RESUME)
     now = ws.clock()
     with ws.database.write() as session:
         known = rounds.resume_target(session)
         if known is not None:
-            if trigger not in (known.trigger, "resume"):
+            if trigger not in (known.trigger, RESUME):
                 triggers.request(session, trigger, now=now)
             return known
+        if trigger == RESUME:
+            raise NothingToDo("No round is open, so there is none to go on with. Start one with `omniloop retrain`.")
         base = versions.last_accepted(session)
         config, snapshot = round_config(ws), data_snapshot(session)
         key = digest([trigger, snapshot, base.version if base else None, config])
@@ -75,6 +84,12 @@ def open_round(ws: Workspace, trigger: str) -> Round:
     failpoint("round.opened")
     ws.reporter.say(f"round {round_.id:<5} opened by {trigger}, from {f'v{base.version}' if base else 'nothing'}")
     return round_
+
+
+def check_trigger(trigger: str, *allowed: str) -> None:
+    """Refuse a word that asks for nothing we know."""
+    if trigger not in allowed:
+        raise ValueError(f"There is no trigger {trigger!r}. Use one of {', '.join(allowed)}.")
 
 
 def run_round(ws: Workspace, trigger: str, *, wrap: Callable[[StepFunction], StepFunction] = plain) -> RoundReport:
@@ -140,12 +155,17 @@ def do_labels(ws: Workspace, round_: Round) -> None:
 
 
 def do_tune(ws: Workspace, round_: Round) -> None:
-    """labelled → tuned; a round without enough new labels is closed instead."""
+    """labelled → tuned; a round without enough new labels, or whose base was replaced, is closed instead."""
     try:
         tune_round(ws, round_)
     except NothingToTrain as reason:
         with ws.database.write() as session:
             rounds.close(session, round_.id, "nothing_to_train", now=ws.clock())
+        ws.reporter.say(f"tune        {reason}")
+    except Superseded as reason:
+        with ws.database.write() as session:
+            rounds.close(session, round_.id, "superseded", now=ws.clock())
+            triggers.request(session, round_.trigger, now=ws.clock(), detail={"why": str(reason)})
         ws.reporter.say(f"tune        {reason}")
 
 

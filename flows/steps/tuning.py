@@ -4,6 +4,7 @@ What is trained is written as a checkpoint folder into the blob store and named 
 A killed training goes on from its own checkpoints, so its weights are the same as if nothing had happened.
 """
 
+import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,10 @@ class NothingToTrain(ValueError):
     """There are too few new labels for a round."""
 
 
+class Superseded(ValueError):
+    """The version that a round started from is not the one accepted last any more."""
+
+
 def train_first(ws: Workspace, round_: Round) -> Round:
     """Train a model from scratch on every labelled training sample and move the round to ``tuned``."""
     with ws.database.read() as session:
@@ -48,16 +53,21 @@ def train_first(ws: Workspace, round_: Round) -> Round:
             config,
             seed=ws.settings.loop.seed,
             on_epoch=on_epoch,
-            checkpoint_dir=training_folder(ws, round_),
+            checkpoint_dir=training_folder(ws, round_, train, val, config),
         )
     members = [RoundSample(sample_id=entry.sample.id, role="base") for entry in train]
     return store(ws, round_, model, report, members, base_digest=None)
 
 
 def tune_round(ws: Workspace, round_: Round) -> Round:
-    """Tune the last accepted version on what it has not been trained on yet, with replay of what it has."""
+    """Tune the last accepted version on what it has not been trained on yet, with replay of what it has.
+
+    Raises :class:`NothingToTrain`, or :class:`Superseded` if another version was accepted since the round opened, or
+    its base was taken back: what would come of it could not be promoted.
+    """
     if round_.base_version is None:
         raise ValueError("This round has no version to start from. Train the first one with `omniloop train`.")
+    check_base(ws, round_)
     new, replay, val = training_sets(ws, round_)
     if len(new) < ws.settings.loop.min_new_labels:
         raise NothingToTrain(
@@ -78,7 +88,7 @@ def tune_round(ws: Workspace, round_: Round) -> Round:
             config,
             seed=ws.settings.loop.seed + round_.id,
             on_epoch=on_epoch,
-            checkpoint_dir=training_folder(ws, round_),
+            checkpoint_dir=training_folder(ws, round_, new, replay, val, config),
         )
     with ws.database.read() as session:
         known = {member.sample_id for member in rounds.round_samples(session, round_.id)}
@@ -86,6 +96,17 @@ def tune_round(ws: Workspace, round_: Round) -> Round:
     members += [RoundSample(sample_id=entry.sample.id, role="replay") for entry in replay]
     base = parent.base_digest or parent.digest
     return store(ws, round_, model, report, members, base_digest=base)
+
+
+def check_base(ws: Workspace, round_: Round) -> None:
+    """Raise :class:`Superseded` unless the round's base is still the version accepted last."""
+    with ws.database.read() as session:
+        newest = versions.last_accepted(session)
+    if newest is None or newest.version != round_.base_version:
+        raise Superseded(
+            f"Round {round_.id} started from v{round_.base_version}, but v{newest.version if newest else '?'} is the "
+            "version accepted last by now. The round ends here; the next one takes its labels along."
+        )
 
 
 def training_sets(
@@ -183,6 +204,9 @@ def epochs_shown(ws: Workspace, title: str, epochs: int) -> Iterator[Any]:
         yield on_epoch
 
 
-def training_folder(ws: Workspace, round_: Round) -> Path:
-    """Where a round's training keeps what it resumes from."""
-    return ws.round_folder(round_.id) / "training"
+def training_folder(ws: Workspace, round_: Round, *parts: object) -> Path:
+    """Where a training keeps what it resumes from. ``parts`` are what it learns from, and how: labels that change while
+    it is dead make it another training, which starts anew.
+    """
+    name = hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+    return ws.round_folder(round_.id) / f"training-{name}"

@@ -3,8 +3,8 @@
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from db.records import AuditEntry, Release, Round, Serving
+from db.records import AuditEntry, Release, Round, Serving, StoredSample
 from db.repository import audit, rounds, samples, versions
 from flows.reporter import SILENT
 from flows.settings import PREFIX, Settings
@@ -171,6 +171,25 @@ def run_whole_round(ws: Workspace, right: Mapping[str, str], trigger: str = "dri
     return run_round(ws, "resume")
 
 
+def label(ws: Workspace, rows: Iterable[Sample], right: Mapping[str, str]) -> None:
+    """Label samples that nobody asked about."""
+    add_labels(ws, [(row.id, right[row.id]) for row in rows], origin="human:ann")
+
+
+@contextmanager
+def stopping_at(name: str) -> Iterator[None]:
+    """Ctrl-C at a failpoint: what runs in the block is to end there."""
+
+    def stop(reached: str) -> None:
+        if reached == name:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        for step in ("selecting", "labelling", "tuning", "registering", "validating", "deciding", "reconciling"):
+            patch.setattr(f"flows.steps.{step}.failpoint", stop)
+        yield
+
+
 def open_round(ws: Workspace) -> Round:
     """The round that is open."""
     with ws.database.read() as session:
@@ -200,6 +219,12 @@ def trail(ws: Workspace, version: int | None = None) -> list[AuditEntry]:
     """The audit trail, of one version if one is named."""
     with ws.database.read() as session:
         return audit.history(session, version=version)
+
+
+def of_split(ws: Workspace, split: str) -> list[StoredSample]:
+    """Every sample of a split."""
+    with ws.database.read() as session:
+        return samples.list_samples(session, split=split)
 
 
 def labels_in_force(ws: Workspace) -> dict[str, str]:

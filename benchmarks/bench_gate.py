@@ -1,6 +1,6 @@
 """Error rates of the gate and of probation, by simulation and on real versions.
 
-    make bench-gate            about ten minutes
+    make bench-gate            about twelve minutes
     make bench-gate QUICK=1    about a minute
 
 Headline: two versions of accuracy .80 that disagree on 8 % of the samples, watched for 5,000 pairs.

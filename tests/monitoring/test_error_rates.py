@@ -120,3 +120,16 @@ def test_the_gate_refuses_a_clearly_worse_candidate() -> None:
 
 def test_the_gate_never_accepts_five_points_worse_on_a_large_set() -> None:
     assert decisions(world(0.0625, 0.1), 4000, 15).count("accept") == 0
+
+
+def test_streams_of_real_answers_have_the_truth_that_they_claim() -> None:
+    from benchmarks.gate_versions import exchanged, fallen
+
+    rng = np.random.default_rng(0)
+    old, new, worse = rng.random(500) < 0.9, rng.random(500) < 0.88, rng.random(500) < 0.5
+    first, second = exchanged(old, new, (50, 4000), rng)
+    assert first.mean() == pytest.approx(second.mean(), abs=0.005)
+    first, second = fallen(old, new, worse, 0.05, (50, 4000), rng)
+    assert 1 - second.mean() / first.mean() == pytest.approx(0.05, abs=0.006)
+    with pytest.raises(ValueError, match="Give a worse one"):
+        fallen(old, new, old, 0.05, (1, 10), rng)

@@ -77,8 +77,8 @@ def main() -> None:
         figures,
         quick=quick(),
         notes=(
-            "Headline figures: accuracy .80, the versions disagree on 8 % of the samples, at most 5,000 pairs. The spread "
-            "of a rate is its standard error.",
+            "Headline figures: accuracy .80, the versions disagree on 8 % of the samples, at most 5,000 pairs. The "
+            "spread of a rate is its standard error.",
             "bare_*: accuracy so far is below the limit at a look, every 50 requests; windows_*: the fifth window "
             "of 50 below the limit. Both know the old version's true accuracy and watch 2,000 requests.",
             "gate_*: verdicts on one validation of n samples; versions of accuracy .80 that disagree on 10 %.",

@@ -40,15 +40,17 @@ class AnswerHead(nn.Module):
         logits_BA: Tensor = self.answers(self.dropout(x_BD + gelu(self.hidden(x_BD))))
         return logits_BA
 
-    def grow(self, num_answers: int) -> None:
-        """Append answers; the new ones start neutral (zero weights), the known ones keep theirs bit for bit."""
+    def grow(self, places: Sequence[int | None]) -> None:
+        """Answers anew: each keeps the weights of the place given, bit for bit, or starts neutral (zeros) for None."""
         old = self.answers
-        new = nn.Linear(old.in_features, num_answers, device=old.weight.device, dtype=old.weight.dtype)
+        new = nn.Linear(old.in_features, len(places), device=old.weight.device, dtype=old.weight.dtype)
         with torch.no_grad():
             new.weight.zero_()
             new.bias.zero_()
-            new.weight[: old.out_features] = old.weight
-            new.bias[: old.out_features] = old.bias
+            for row, place in enumerate(places):
+                if place is not None:
+                    new.weight[row] = old.weight[place]
+                    new.bias[row] = old.bias[place]
         self.answers = new
 
 
@@ -166,11 +168,10 @@ class OmniModel(LoopModel):
         return output
 
     def add_task(self, task: TaskSpec) -> None:
-        """Append a task; the answers that are new join the head, and nothing frozen is touched."""
-        if task.name in {known.name for known in self.tasks}:
-            raise ValueError(f"The model has a task {task.name!r} already. Give the new one another name.")
-        self.tasks = (*self.tasks, task)
-        self.layers.head.grow(len(self.answers))
+        """Append a task, or widen a known one; answers that are new join the head, and nothing frozen is touched."""
+        before = {answer: place for place, answer in enumerate(self.answers)}
+        super().add_task(task)
+        self.layers.head.grow([before.get(answer) for answer in self.answers])
 
     @torch.no_grad()
     def attention_mass(self, batch: Batch) -> Tensor:

@@ -106,9 +106,24 @@ class LoopModel(nn.Module, ABC):
     def answers(self) -> tuple[str, ...]:
         """Answers of all tasks in order of first mention; tasks that share an answer share its place.
 
-        New tasks are appended, so a known answer never changes its place.
+        Places are those of this model alone: a task that is widened later moves the answers of those after it.
         """
         return tuple(dict.fromkeys(answer for task in self.tasks for answer in task.answers))
+
+    def add_task(self, task: TaskSpec) -> None:
+        """Take note of a task that came later, or of answers that a known one has gained at its end.
+
+        A model whose shape depends on its answers extends this. What is frozen stays as it is; known answers keep their
+        weights. Raises `ValueError` if a known answer would move or go.
+        """
+        known = {task.name: task for task in self.tasks}
+        kept = known[task.name].answers if task.name in known else ()
+        if task.answers[: len(kept)] != kept:
+            raise ValueError(
+                f"Task {task.name} has the answers {', '.join(kept)}; got {', '.join(task.answers)}. "
+                "Keep the known ones in their order and add new ones at the end, or give the task a new name."
+            )
+        self.tasks = tuple({**known, task.name: task}.values())
 
     @property
     def device(self) -> torch.device:

@@ -60,10 +60,19 @@ def materialise(ws: Workspace, digest: str) -> Path:
 
 
 def load_release(ws: Workspace, release: Release) -> LoopModel:
-    """The model of a release, its base fetched too when only the interaction layers were stored."""
+    """The model of a release, its base fetched too when only the interaction layers were stored.
+
+    Tasks and answers that came after it are made known to it, so that it can be asked about them (and be wrong). What
+    it has learnt stays as it is.
+    """
     model_class(ws)
     base = release.base_digest
-    return load(materialise(ws, release.digest), base=lambda _: materialise(ws, base) if base else Path())
+    model = load(materialise(ws, release.digest), base=lambda _: materialise(ws, base) if base else Path())
+    known = {task.name: task for task in model.tasks}
+    for spec in task_specs(ws).values():
+        if spec != known.get(spec.name):
+            model.add_task(spec)
+    return model
 
 
 def load_version(ws: Workspace, version: int) -> LoopModel:

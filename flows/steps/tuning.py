@@ -77,7 +77,6 @@ def tune_round(ws: Workspace, round_: Round) -> Round:
     with ws.database.read() as session:
         parent = versions.get_release(session, round_.base_version)
     model = load_version(ws, round_.base_version)
-    learn_new_tasks(ws, model)
     config = ws.settings.elastic
     with epochs_shown(ws, "tune", config.epochs) as on_epoch:
         report = tune(
@@ -120,14 +119,6 @@ def training_sets(
         seen = lineage.trained_on(session, round_.base_version)
     new = [entry for entry in train if entry.sample.id not in seen]
     return new, [entry for entry in train if entry.sample.id in seen], val
-
-
-def learn_new_tasks(ws: Workspace, model: LoopModel) -> None:
-    """Add tasks that came after the model, and answers that came after a task; what is frozen stays as it is."""
-    known = {task.name for task in model.tasks}
-    for spec in task_specs(ws).values():
-        if spec.name not in known:
-            model.add_task(spec)
 
 
 def features_for(

@@ -103,8 +103,22 @@ def test_a_new_task_leaves_known_answers_and_frozen_parts_as_they_are(
     torch.testing.assert_close(logits(model, rows)[:, :3], before)
     assert all(torch.equal(p, frozen[name]) for name, p in model.encoders.named_parameters())
     Batcher(model, features)
-    with pytest.raises(ValueError, match="has a task 'sign' already"):
-        model.add_task(TaskSpec(name="sign", instructions=("?",), answers=("a", "b")))
+
+
+def test_an_answer_that_a_task_gains_leaves_the_weights_of_all_others_as_they_are(
+    model: OmniModel, sample: Callable[..., Sample]
+) -> None:
+    rows = [sample(number) for number in range(4)]
+    model.add_task(TaskSpec(name="sign", instructions=("Which sign?",), answers=("plus", "minus")))
+    stirred(model)
+    before = logits(model, rows)
+    model.add_task(replace(SHAPES, answers=(*SHAPES.answers, "star")))
+    assert model.answers == ("bar", "dot", "ring", "star", "plus", "minus")
+    after = logits(model, rows)
+    torch.testing.assert_close(after[:, [0, 1, 2, 4, 5]], before)
+    assert (after[:, 3] == 0).all()
+    with pytest.raises(ValueError, match="Keep the known ones in their order"):
+        model.add_task(TaskSpec(name="sign", instructions=("?",), answers=("minus", "plus")))
 
 
 def test_a_modality_that_the_model_lacks_is_refused_with_a_mend(model: OmniModel) -> None:

@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from db.blobs import BlobStore
 from db.engine import Database
 from flows.home import prepare
@@ -43,8 +45,6 @@ class Workspace:
     @cached_property
     def registry(self) -> "Registry":
         """MLflow, imported on first use because that takes seconds. Its store is made by one process at a time."""
-        from filelock import FileLock
-
         from flows.registry import Registry
 
         with FileLock(self.home / "mlflow.lock"):

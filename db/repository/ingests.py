@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from db.errors import IllegalMove, NotFound
@@ -125,6 +125,14 @@ def list_faults(session: Session, *, manifest: str | None = None, after: int = 0
     if manifest is not None:
         statement = statement.where(FaultRow.manifest == manifest)
     return fetch_all(session, Fault, statement)
+
+
+def forget_faults(session: Session, manifest: str, lines: Sequence[int]) -> int:
+    """Take lines out of the faults of a manifest, to try them again; returns how many were there."""
+    return sum(
+        write(session, delete(FaultRow).where(FaultRow.manifest == manifest, FaultRow.line.in_(chunk)))
+        for chunk in in_chunks(lines, MANY_IDS)
+    )
 
 
 def add_blobs(session: Session, rows: Iterable[tuple[str, int, str]], *, now: datetime) -> int:

@@ -5,54 +5,51 @@ therefore goes on where it stopped, and the same manifest twice adds nothing.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from db.records import NewFault, NewLabel, NewSample, Task
+from db.records import NewFault, NewLabel, Task
 from db.repository import ingests, labels, samples, tasks
 from flows.steps.models import task_specs
+from flows.steps.sorting import Accepted, sort_rows, without_clashes
 from flows.workspace import Workspace
-from omni_model.data.codecs import CODECS
-from omni_model.data.errors import DecodeError, RowError
 from omni_model.data.manifest import ManifestRow, RowFault, read_manifest
-from omni_model.data.refs import read_ref
-from omni_model.data.rows import validate_row
-from omni_model.data.splits import split_of
 from omni_model.sample import TaskSpec
 
 CHUNK_ROWS = 500
 CHUNK_BYTES = 64 * 2**20
 """Inline content held at once; a chunk ends early when its rows carry more."""
-MAX_RAW = 4_000
-"""Characters of a faulty row that are kept."""
+MAX_REASONS = 5
+"""Faults that are told with their reason; all of them are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IngestReport:
     """What came of one manifest."""
 
-    num_new: int
-    num_known: int
-    num_labels: int
-    num_faults: int
-    faults: tuple[str, ...] = field(default=())
+    num_new: int = 0
+    num_known: int = 0
+    num_labels: int = 0
+    num_faults: int = 0
+    faults: tuple[str, ...] = ()
     """The first few reasons, for a person."""
+
+    def __add__(self, later: "IngestReport") -> "IngestReport":
+        return IngestReport(
+            num_new=self.num_new + later.num_new,
+            num_known=self.num_known + later.num_known,
+            num_labels=self.num_labels + later.num_labels,
+            num_faults=self.num_faults + later.num_faults,
+            faults=(*self.faults, *later.faults)[:MAX_REASONS],
+        )
 
     def __str__(self) -> str:
         line = f"{self.num_new} new samples, {self.num_known} already known, {self.num_labels} labels"
         return line + (f", {self.num_faults} rows quarantined (`omniloop data faults`)" if self.num_faults else "")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accepted:
-    """A row that can be used."""
-
-    sample: NewSample
-    answer: str | None
-    line: int
 
 
 def add_task(ws: Workspace, spec: TaskSpec) -> None:
@@ -64,90 +61,79 @@ def add_task(ws: Workspace, spec: TaskSpec) -> None:
 def ingest(ws: Workspace, manifest: Path, *, with_answers: bool = True) -> IngestReport:
     """Read ``manifest`` into the home. ``with_answers=False`` leaves the answers out, as for unlabelled traffic.
 
-    Raises ``FileNotFoundError`` for a manifest that is not there; a bad row is no error but a fault with its reason.
+    A bad row is no error but a fault with its reason. Of a manifest that was read to its end before, the faulty rows
+    are tried again: their task may be known by now, or their file be there. Raises ``FileNotFoundError`` for a manifest
+    that is not there and ``ValueError`` for a file that is none.
     """
+    read_manifest(manifest)  # refuses what is no manifest before anything is written
     digest = file_digest(manifest, salt=b"" if with_answers else b"without answers")
     with ws.database.write() as session:
         progress = ingests.start_ingest(session, digest, path=str(manifest), now=ws.clock())
+        faulty = faulty_lines(session, digest)
+    if progress.finished_at is None:
+        rows: Iterable[ManifestRow | RowFault] = read_manifest(manifest, start=progress.next_line)
+    else:
+        rows = (row for row in read_manifest(manifest) if row.line in faulty) if faulty else ()
     known_tasks = task_specs(ws)
-    counts = {"new": 0, "known": 0, "labels": 0, "faults": 0}
-    reasons: list[str] = []
-    for chunk in chunks(read_manifest(manifest, start=progress.next_line)):
+    total = IngestReport()
+    for chunk in chunks(rows):
         accepted, refused = sort_rows(ws, chunk, known_tasks, manifest.parent, digest)
         with ws.database.write() as session:
-            accepted, clashes = without_clashes(session, accepted, digest)
-            refused += clashes
-            num_new, num_known = samples.add_samples(session, [row.sample for row in accepted], now=ws.clock())
-            answered = [
-                NewLabel(sample_id=row.sample.id, answer=row.answer, origin="manifest")
-                for row in accepted
-                if row.answer is not None and with_answers
-            ]
-            num_labels = labels.add_labels(session, answered, now=ws.clock())
-            ingests.add_faults(session, refused, now=ws.clock())
+            num_again = ingests.forget_faults(session, digest, [row.line for row in chunk])
+            told = keep(session, digest, accepted, refused, with_answers=with_answers, now=ws.clock())
             progress = ingests.advance_ingest(
                 session,
                 digest,
                 from_line=progress.next_line,
-                next_line=chunk[-1].line,
-                num_new=num_new,
-                num_known=num_known,
-                num_faults=len(refused),
+                next_line=max(progress.next_line, chunk[-1].line),
+                num_new=told.num_new,
+                num_known=told.num_known,
+                num_faults=told.num_faults - num_again,
                 now=ws.clock(),
             )
-        for key, num in zip(counts, (num_new, num_known, num_labels, len(refused)), strict=True):
-            counts[key] += num
-        reasons += [f"line {fault.line}: {fault.reason}" for fault in refused][: 5 - len(reasons)]
+        total += told
     with ws.database.write() as session:
         ingests.finish_ingest(session, digest, now=ws.clock())
+    return total
+
+
+def keep(
+    session: Session,
+    manifest: str,
+    accepted: list[Accepted],
+    refused: list[NewFault],
+    *,
+    with_answers: bool,
+    now: datetime,
+) -> IngestReport:
+    """Store what came of a chunk of rows."""
+    accepted, clashes = without_clashes(session, accepted, manifest)
+    refused = [*refused, *clashes]
+    num_new, num_known = samples.add_samples(session, [row.sample for row in accepted], now=now)
+    answered = [
+        NewLabel(sample_id=row.sample.id, answer=row.answer, origin="manifest")
+        for row in accepted
+        if row.answer is not None and with_answers
+    ]
+    num_labels = labels.add_labels(session, answered, now=now)
+    ingests.add_faults(session, refused, now=now)
     return IngestReport(
-        num_new=counts["new"],
-        num_known=counts["known"],
-        num_labels=counts["labels"],
-        num_faults=counts["faults"],
-        faults=tuple(reasons),
+        num_new=num_new,
+        num_known=num_known,
+        num_labels=num_labels,
+        num_faults=len(refused),
+        faults=tuple(f"line {fault.line}: {fault.reason}" for fault in refused),
     )
 
 
-def sort_rows(
-    ws: Workspace, chunk: list[ManifestRow | RowFault], specs: Mapping[str, TaskSpec], folder: Path, manifest: str
-) -> tuple[list[Accepted], list[NewFault]]:
-    """Rows that can be used, and faults for the others. Stores the media of the good rows."""
-    accepted: list[Accepted] = []
-    refused: list[NewFault] = []
-    for row in chunk:
-        if isinstance(row, RowFault):
-            refused.append(NewFault(manifest=manifest, line=row.line, sample_id=row.id, reason=row.reason, raw=row.raw))
-            continue
-        try:
-            validate_row(row, specs)
-            schemes = ws.settings.uri_schemes
-            media = {modality: read_ref(ref, base=folder, schemes=schemes) for modality, ref in row.inputs.items()}
-            for modality, data in media.items():
-                CODECS[modality].decode(data)
-        except (RowError, DecodeError) as error:
-            raw = repr(row)[:MAX_RAW]
-            refused.append(NewFault(manifest=manifest, line=row.line, sample_id=row.id, reason=str(error), raw=raw))
-            continue
-        stored = {modality: ws.blobs.put(data) for modality, data in media.items()}
-        accepted.append(Accepted(sample=new_sample(row, stored, specs), answer=row.answer, line=row.line))
-    return accepted, refused
-
-
-def without_clashes(session: Session, accepted: list[Accepted], manifest: str) -> tuple[list[Accepted], list[NewFault]]:
-    """The rows whose id is new or means the same sample as before, and faults for two samples under one id."""
-    clashing = set(samples.differing(session, [row.sample for row in accepted]))
-    faults = [
-        NewFault(
-            manifest=manifest,
-            line=row.line,
-            sample_id=row.sample.id,
-            reason=f"The id {row.sample.id!r} is known with other content. Give this sample an id of its own.",
-        )
-        for row in accepted
-        if row.sample.id in clashing
-    ]
-    return [row for row in accepted if row.sample.id not in clashing], faults
+def faulty_lines(session: Session, manifest: str) -> set[int]:
+    """The lines of a manifest that were set aside."""
+    found: set[int] = set()
+    after = 0
+    while page := ingests.list_faults(session, manifest=manifest, after=after):
+        found |= {fault.line for fault in page}
+        after = page[-1].id
+    return found
 
 
 def chunks(rows: Iterable[ManifestRow | RowFault]) -> Iterator[list[ManifestRow | RowFault]]:
@@ -163,22 +149,6 @@ def chunks(rows: Iterable[ManifestRow | RowFault]) -> Iterator[list[ManifestRow 
             chunk, num_bytes = [], 0
     if chunk:
         yield chunk
-
-
-def new_sample(row: ManifestRow, inputs: Mapping[str, str], specs: Mapping[str, TaskSpec]) -> NewSample:
-    """The database's form of a good row; ``inputs`` are blob digests by modality."""
-    item = row.item or row.id
-    return NewSample(
-        id=row.id,
-        task=row.task,
-        instruction=row.instruction or specs[row.task].instructions[0],
-        item=item,
-        source=row.source,
-        domain=row.domain or row.source,
-        split=split_of(item),
-        time=row.time,
-        inputs=dict(inputs),
-    )
 
 
 def sample_ids(manifest: Path) -> list[str]:

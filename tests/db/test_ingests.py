@@ -53,6 +53,17 @@ def test_a_bad_row_is_set_aside_once_whatever_it_holds(database: Database) -> No
     assert (second.sample_id, second.raw) == (None, "")
 
 
+def test_a_fault_that_is_tried_again_makes_room_for_its_new_reason(database: Database) -> None:
+    with database.write() as session:
+        for manifest in ("m", "other"):
+            faults = [NewFault(manifest=manifest, line=line, reason="no such task") for line in (3, 7)]
+            ingests.add_faults(session, faults, now=NOW)
+        assert ingests.forget_faults(session, "m", [3, 7, 8]) == 2
+        assert ingests.add_faults(session, [NewFault(manifest="m", line=7, reason="no answer")], now=NOW) == 1
+        assert [fault.reason for fault in ingests.list_faults(session, manifest="m")] == ["no answer"]
+        assert len(ingests.list_faults(session, manifest="other")) == 2
+
+
 def test_blobs_are_noted_once(database: Database) -> None:
     with database.write() as session:
         assert ingests.add_blobs(session, [("aa", 3, "image/png"), ("bb", 2**40, "")], now=NOW) == 2

@@ -87,7 +87,8 @@ class PrefectRuns:
         return DONE if state.is_completed() else FAILED
 
     def give_up(self, run_id: str) -> None:
-        from prefect.states import Crashed, State
+        from prefect.client.schemas.objects import State
+        from prefect.states import Crashed
 
         state: State[Any] = Crashed(message="No process was working on it any more.")
         self._connection.set_flow_run_state(UUID(run_id), state, force=True)

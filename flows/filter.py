@@ -4,8 +4,9 @@ from typing import Any
 
 from prefect import flow
 
-from flows.retrain import summary
-from flows.steps.rounds import do_filter, open_round, run_steps
+from flows.errors import NothingToDo
+from flows.retrain import nothing_done, summary
+from flows.steps.rounds import do_filter, run_steps
 from flows.workspace import current
 
 
@@ -13,5 +14,7 @@ from flows.workspace import current
 def filter_samples(trigger: str = "manual") -> dict[str, Any]:
     """Open a round (or take the open one), score the unlabelled pool, and queue what is worth labelling."""
     with current() as ws:
-        open_round(ws, trigger)
-        return summary(run_steps(ws, do_filter))
+        try:
+            return summary(run_steps(ws, do_filter, trigger=trigger))
+        except NothingToDo as reason:
+            return nothing_done(ws, reason)

@@ -8,9 +8,9 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from flows.errors import HomeError
 
-class HomeError(OSError):
-    """The home cannot be used; the message says why and how to mend it."""
+__all__ = ["HomeError", "exclusive", "held_by", "prepare"]
 
 
 def prepare(home: Path) -> Path:

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 from filelock import FileLock, Timeout
 
+from flows.errors import ServerError
 from flows.telemetry import OFF
 
 logger = logging.getLogger(__name__)
@@ -29,10 +30,6 @@ HOST = "127.0.0.1"
 USUAL_PORT = 4200
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 8.0
-
-
-class ServerError(RuntimeError):
-    """Prefect's server cannot be reached or started; the message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,16 +7,22 @@ Every verb can be repeated after a crash without making a second run or a second
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking import MlflowClient
+
+from flows.errors import RegistryError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ALIASES = ("previous", "champion", "challenger")
 """In the order of writing: MLflow cannot set two at once, and ``previous`` must be right before ``champion`` moves."""
@@ -39,6 +45,23 @@ class RoundRun:
     tags: Mapping[str, str]
 
 
+def told(verb: Callable[Concatenate["Registry", P], R]) -> Callable[Concatenate["Registry", P], R]:
+    """A verb whose failures say what to do."""
+
+    @wraps(verb)
+    def call(self: "Registry", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return verb(self, *args, **kwargs)
+        except MlflowException as error:
+            reason = str(error).strip().splitlines()[0]
+            raise RegistryError(
+                f"MLflow at {self.place} failed ({verb.__name__}): {reason} "
+                "Free space if its disk is full, check OMNI_MLFLOW_URI and that the store is up, then try again."
+            ) from error
+
+    return call
+
+
 class Registry:
     """One registered model in one MLflow store."""
 
@@ -49,6 +72,13 @@ class Registry:
         self._artifact_root = artifact_root
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
+    @property
+    def place(self) -> str:
+        """The store's address without a password."""
+        scheme, separator, rest = self.uri.partition("://")
+        return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+    @told
     def log_round(self, run: RoundRun) -> str:
         """Write the round's run and return its id. A second call for the same round returns the finished run."""
         experiment = self._experiment()
@@ -85,6 +115,7 @@ class Registry:
         self._client.set_terminated(run_id, "FINISHED")
         return run_id
 
+    @told
     def register(self, version: int, run_id: str, folder: Path, tags: Mapping[str, str]) -> str:
         """Log ``folder`` as the run's artefact and register it as a version; returns MLflow's own version number."""
         self._ensure_model()
@@ -98,19 +129,23 @@ class Registry:
         )
         return str(created.version)
 
+    @told
     def log_file(self, run_id: str, path: Path, folder: str) -> None:
         """Keep one more file with a round's run."""
         self._client.log_artifact(run_id, str(path), folder)
 
+    @told
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Add final figures to a round's run."""
         self._client.log_batch(run_id, metrics=[Metric(key, float(value), 0, 0) for key, value in metrics.items()])
 
+    @told
     def tag_version(self, mlflow_version: str, tags: Mapping[str, str]) -> None:
         """Write a version's state where MLflow's own pages show it."""
         for key, value in tags.items():
             self._client.set_model_version_tag(self.model, mlflow_version, key, value)
 
+    @told
     def aliases(self) -> dict[str, str]:
         """Our aliases as MLflow has them now: alias → MLflow version."""
         try:
@@ -121,6 +156,7 @@ class Registry:
             raise
         return {alias: str(version) for alias, version in model.aliases.items() if alias in ALIASES}
 
+    @told
     def project(self, wanted: Mapping[str, str | None]) -> None:
         """Make our aliases point as ``wanted`` says (None: the alias is removed). Repeating it changes nothing."""
         present = self.aliases()

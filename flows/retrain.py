@@ -5,8 +5,9 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.errors import NothingToDo
 from flows.steps.reconciling import reconcile
-from flows.steps.rounds import NothingToDo, RoundReport, StepFunction, run_round
+from flows.steps.rounds import RoundReport, StepFunction, run_round
 from flows.workspace import Workspace, current
 
 
@@ -17,8 +18,7 @@ def retrain(trigger: str = "schedule") -> dict[str, Any]:
         try:
             report = run_round(ws, trigger, wrap=as_task)
         except NothingToDo as reason:
-            ws.reporter.say(str(reason))
-            return {"round": None, "outcome": "nothing to do", "why": str(reason)}
+            return nothing_done(ws, reason)
         task(name="reconcile", cache_policy=NO_CACHE)(reconcile)(ws)
         return summary(report)
 
@@ -30,6 +30,12 @@ def as_task(step: StepFunction) -> StepFunction:
         task(name=step.__name__.removeprefix("do_"), cache_policy=NO_CACHE, persist_result=False)(step)(ws, round_)
 
     return run
+
+
+def nothing_done(ws: Workspace, reason: NothingToDo) -> dict[str, Any]:
+    """Say why there was nothing to do; that is no failure."""
+    ws.reporter.say(str(reason))
+    return {"round": None, "outcome": "nothing to do", "why": str(reason)}
 
 
 def summary(report: RoundReport) -> dict[str, Any]:

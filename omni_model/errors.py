@@ -2,14 +2,16 @@
 
 OmniError
 ├── CheckpointError      a folder that is no checkpoint of ours: missing, damaged, another schema, another base
-└── FrozenLayersMoved    a parameter or buffer changed that tuning had promised to leave alone
+├── FrozenLayersMoved    a parameter or buffer changed that tuning had promised to leave alone
+├── MissingExtraError    a data set needs an optional package (in `data.building`)
+└── PackageError         a data set needs a Debian package that cannot be had (in `data.debian`)
 """
 
 from __future__ import annotations
 
 
 class OmniError(Exception):
-    """Base of the errors that the model raises on its own account."""
+    """Base of the errors that this room raises on its own account."""
 
 
 class CheckpointError(OmniError):

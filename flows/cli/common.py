@@ -1,5 +1,6 @@
 """What every command shares: the console, the workspace, who is asking, and how errors are told."""
 
+import errno
 import getpass
 import logging
 from collections.abc import Iterator
@@ -9,13 +10,23 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from flows.home import HomeError
+from flows.errors import LoopError
 from flows.reporter import ConsoleReporter
-from flows.settings import Settings, SettingsError
+from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace, use
 
 console = Console(soft_wrap=True)
 errors = Console(stderr=True, soft_wrap=True)
+
+MENDS = {
+    errno.ENOSPC: "Free some space and try again; what was done is kept.",
+    errno.EDQUOT: "The quota is used up: free some space and try again; what was done is kept.",
+    errno.EROFS: "Make the file system writable, or choose another folder.",
+    errno.EACCES: "Mend the permissions, or choose another folder.",
+    errno.ENOENT: "Correct the path.",
+    errno.EISDIR: "Name a file.",
+}
+"""What to do about an operating system's error, by its number."""
 
 
 @contextmanager
@@ -57,23 +68,26 @@ def fail(error: BaseException) -> int:
         error.show()
         return error.exit_code
     if isinstance(error, expected_errors()):
-        errors.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
+        errors.print(f"[red]error:[/red] {escape(sentence(error))}", highlight=False)
         return 1
     raise error
 
 
 def expected_errors() -> tuple[type[BaseException], ...]:
-    """Errors whose message already says the fact, the value and the mend."""
+    """Errors that a person can mend; most say how in their message, for an operating system's we do."""
     from db.errors import DatabaseError
-    from flows.prefect_server import ServerError
+    from omni_model.errors import OmniError
 
-    return (
-        DatabaseError,
-        HomeError,
-        ServerError,
-        SettingsError,
-        ValueError,
-        LookupError,
-        FileNotFoundError,
-        PermissionError,
-    )
+    return LoopError, DatabaseError, OmniError, ValueError, OSError
+
+
+def sentence(error: BaseException) -> str:
+    """What an error says, with the mend where the operating system leaves it out.
+
+    >>> sentence(OSError(errno.ENOSPC, "No space left on device", "scores.parquet"))
+    "No space left on device: 'scores.parquet'. Free some space and try again; what was done is kept."
+    """
+    if isinstance(error, OSError) and not isinstance(error, LoopError) and error.errno in MENDS:
+        where = f": {error.filename!r}" if error.filename else ""
+        return f"{error.strerror}{where}. {MENDS[error.errno]}"
+    return str(error)

@@ -5,16 +5,13 @@ from uuid import uuid4
 
 from db.records import NewPrediction, StoredSample
 from db.repository import feedback, predictions, samples, versions
+from flows.errors import NothingInService
 from flows.steps.models import load_version
 from flows.steps.stored import load_samples
 from flows.workspace import Workspace
 from omni_model.evaluate import Predictions, predict
 
 CHUNK_ROWS = 256
-
-
-class NothingInService(LookupError):
-    """No version has been promoted yet."""
 
 
 def answer(ws: Workspace, sample_ids: Sequence[str]) -> dict[str, str]:

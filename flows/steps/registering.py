@@ -6,14 +6,11 @@ from typing import Any
 
 from db.records import Release, Round
 from db.repository import releases, rounds
+from flows.errors import FrozenPartMoved
 from flows.failpoints import failpoint
 from flows.registry import RoundRun
 from flows.steps.models import materialise
 from flows.workspace import Workspace
-
-
-class FrozenPartMoved(RuntimeError):
-    """A tuned model whose frozen part is not what it was; it is never registered."""
 
 
 def register(ws: Workspace, round_: Round) -> Release:

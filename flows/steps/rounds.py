@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.records import Release, Round
 from db.repository import rounds, samples, triggers, versions
+from flows.errors import NothingToDo
 from flows.failpoints import failpoint
 from flows.home import exclusive
 from flows.steps.deciding import Decision, decide
@@ -31,10 +32,6 @@ RESUME = "resume"
 def plain(step: StepFunction) -> StepFunction:
     """The step as it is."""
     return step
-
-
-class NothingToDo(Exception):
-    """A round that would only repeat an earlier one; the message names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +105,13 @@ def run_round(ws: Workspace, trigger: str, *, wrap: Callable[[StepFunction], Ste
         return report_on(ws, round_)
 
 
-def run_steps(ws: Workspace, *steps: StepFunction) -> RoundReport:
-    """Do just these steps of the open round, in order, as far as it goes. ``ValueError`` if it is not their turn."""
+def run_steps(ws: Workspace, *steps: StepFunction, trigger: str = RESUME) -> RoundReport:
+    """Do just these steps of the open round, in order, as far as it goes; with a ``trigger``, of a new one if none is
+    open. ``ValueError`` if it is not their turn.
+    """
     with exclusive(ws.home, "a round"):
+        if trigger != RESUME:
+            open_round(ws, trigger)
         with ws.database.read() as session:
             round_ = rounds.resume_target(session)
         if round_ is None:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from omni_model.data.writing import MANIFEST_NAME
+from omni_model.errors import OmniError
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and how many there are (0: not known)."""
 RECORD_NAME = "built.json"
 
 
-class MissingExtraError(RuntimeError):
+class MissingExtraError(OmniError):
     """An optional package is not installed. The message names the command that installs it."""
 
 

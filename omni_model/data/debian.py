@@ -7,8 +7,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from omni_model.errors import OmniError
 
-class PackageError(RuntimeError):
+
+class PackageError(OmniError):
     """A Debian package could not be fetched or unpacked. The message names the mend."""
 
 

@@ -142,7 +142,8 @@ def give_live_feedback(ws: Workspace, domain: str, *, num: int = NUM_LIVE, seed:
 def copy(template: Path, home: Path) -> Path:
     """A copy of a home. Blobs never change, so they are linked; MLflow stores absolute paths, so they move along."""
     shutil.copytree(template, home, ignore=shutil.ignore_patterns("arrivals", "blobs"))
-    shutil.copytree(template / "blobs", home / "blobs", copy_function=os.link)
+    one_disk = template.stat().st_dev == home.stat().st_dev
+    shutil.copytree(template / "blobs", home / "blobs", copy_function=os.link if one_disk else shutil.copy)
     with closing(sqlite3.connect(home / "mlflow.db")) as store, store:
         for table, column in (
             ("experiments", "artifact_location"),
@@ -185,7 +186,16 @@ def stopping_at(name: str) -> Iterator[None]:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        for step in ("selecting", "labelling", "tuning", "registering", "validating", "deciding", "reconciling"):
+        for step in (
+            "rounds",
+            "selecting",
+            "labelling",
+            "tuning",
+            "registering",
+            "validating",
+            "deciding",
+            "reconciling",
+        ):
             patch.setattr(f"flows.steps.{step}.failpoint", stop)
         yield
 

@@ -16,7 +16,7 @@ from PIL import Image
 from db.blobs import BlobStore
 from db.errors import BlobStoreUnavailable
 from db.repository import ingests, labels, samples
-from flows.home import HomeError
+from flows.errors import HomeError
 from flows.reporter import SILENT
 from flows.settings import Settings
 from flows.steps.ingesting import add_task, ingest

@@ -10,13 +10,15 @@ import pytest
 import torch
 
 from db.repository import releases, rounds, samples
+from db.rounds import LEARNT
+from flows.errors import FrozenPartMoved
 from flows.reporter import SILENT
 from flows.settings import Settings
 from flows.steps import selecting, tuning, validating
 from flows.steps.ingesting import add_task, ingest
 from flows.steps.models import load_version
 from flows.steps.reconciling import reconcile
-from flows.steps.registering import FrozenPartMoved, register
+from flows.steps.registering import register
 from flows.steps.rounds import run_round
 from flows.steps.stored import load_labelled
 from flows.workspace import Workspace, open_workspace
@@ -109,7 +111,7 @@ def test_what_was_trained_on_is_what_the_round_remembers(ws: Workspace, right: d
     with watching() as seen:
         run_whole_round(ws, right)
     with ws.database.read() as session:
-        new = {row.sample_id for row in rounds.round_samples(session, 2, "selected", "control", "arrived")}
+        new = {row.sample_id for row in rounds.round_samples(session, 2, *LEARNT) if row.role != "replay"}
         replayed = {row.sample_id for row in rounds.round_samples(session, 2, "replay")}
         base = {row.sample_id for row in rounds.round_samples(session, 1, "base")}
         asked_for_validation = {row.sample_id for row in rounds.round_samples(session, 2, "validation")}

@@ -7,9 +7,10 @@ import pytest
 
 from db.errors import IllegalMove
 from db.repository import labels, releases, rounds, triggers
-from flows.home import HomeError, exclusive
+from flows.errors import HomeError, NothingToDo
+from flows.home import exclusive
 from flows.settings import Settings
-from flows.steps.rounds import NothingToDo, do_decide, open_round, run_round, run_steps
+from flows.steps.rounds import do_decide, open_round, run_round, run_steps
 from flows.steps.watching import watch_probation
 from flows.workspace import Workspace, open_workspace
 from omni_model.sample import Sample

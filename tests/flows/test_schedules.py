@@ -130,7 +130,7 @@ def test_a_file_path_is_no_entry_point() -> None:
 def test_a_server_of_the_users_own_that_does_not_answer_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from flows.prefect_server import ServerError
+    from flows.errors import ServerError
 
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
     with pytest.raises(ServerError, match="PREFECT_API_URL"), prefect_api(tmp_path):

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 import pytest
 
 from db.repository import alerts, samples, triggers
+from flows.errors import NothingToDo
 from flows.home import exclusive, held_by
 from flows.round_runs import DONE, FAILED, GOING, Going, Runs
 from flows.starting import Starter, what_is_due
 from flows.steps.labelling import add_labels, waiting_for_labels
-from flows.steps.rounds import NothingToDo, do_labels, run_round
+from flows.steps.rounds import do_labels, run_round
 from flows.workspace import Workspace
 from tests.flows import homes
 

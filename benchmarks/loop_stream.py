@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 
 from omni_model.acquisition import from_predictions, select
 from omni_model.acquisition.config import SelectionConfig
@@ -74,10 +75,13 @@ class Setup:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     elastic: ElasticConfig = field(default_factory=ElasticConfig)
+    epochs_alone: int = 16
+    """Epochs of the contenders that learn from labelled rows alone, which have fewer rows an epoch."""
 
 
 def base_model(stream: Stream, setup: Setup, seed: int) -> OmniModel:
     """Trained on the first domain alone."""
+    torch.manual_seed(seed)
     model = OmniModel(setup.model, [tri_digits.TASK])
     fit(model, stream.of("train", DOMAINS[:1]), stream.of("val", DOMAINS[:1]), setup.train, seed=seed)
     return model
@@ -95,6 +99,7 @@ def static(base: OmniModel, stream: Stream) -> Outcome:
 
 def joint(stream: Stream, setup: Setup, seed: int) -> Outcome:
     """One training from scratch on every label of every domain."""
+    torch.manual_seed(seed)
     model = OmniModel(setup.model, [tri_digits.TASK])
     train, val = stream.of("train", DOMAINS), stream.of("val", DOMAINS)
     report = fit(model, train, val, setup.train, seed=seed)
@@ -105,7 +110,7 @@ def joint(stream: Stream, setup: Setup, seed: int) -> Outcome:
 def naive(base: OmniModel, stream: Stream, setup: Setup, seed: int) -> Outcome:
     """Full fine-tuning on all labels of each domain as it comes, without replay."""
     model = copy.deepcopy(base)
-    config = replace(setup.elastic, mode="full", replay_share=0.0)
+    config = replace(setup.elastic, mode="full", replay_share=0.0, own_share=0.0, epochs=setup.epochs_alone)
     outcome = Outcome(matrix=[test_row(model, stream)])
     for step, domain in enumerate(DOMAINS[1:], start=1):
         new = prepare_samples(model, stream.parts[domain]["train"])
@@ -115,19 +120,45 @@ def naive(base: OmniModel, stream: Stream, setup: Setup, seed: int) -> Outcome:
     return outcome
 
 
-def ours(base: OmniModel, stream: Stream, setup: Setup, seed: int, *, share: float, acquisition: str) -> Outcome:
-    """Selection of ``share`` of each domain's labels, elastic tuning with replay of what was labelled before."""
+def ours(
+    base: OmniModel,
+    stream: Stream,
+    setup: Setup,
+    seed: int,
+    *,
+    share: float,
+    acquisition: str,
+    with_unlabelled: bool = True,
+) -> Outcome:
+    """Selection of ``share`` of each domain's labels, then elastic tuning: replay of what was labelled before and,
+    unless switched off, the rest of what has arrived under the model's own confident answers.
+    """
     model = copy.deepcopy(base)
+    config = (
+        setup.elastic
+        if with_unlabelled
+        else replace(setup.elastic, own_share=0.0, replay_share=0.5, epochs=setup.epochs_alone)
+    )
     outcome = Outcome(matrix=[test_row(model, stream)])
     memory = encode_samples(model, stream.of("train", DOMAINS[:1]))
+    unlabelled = memory.select([])
     for step, domain in enumerate(DOMAINS[1:], start=1):
         pool = encode_samples(model, stream.parts[domain]["train"])
         new = pick(model, pool, share, acquisition, seed * 100 + step)
+        unlabelled = concatenate([unlabelled, without_answers(pool, new.ids)])
         val = encode_samples(model, stream.of("val", DOMAINS[: step + 1]))
-        report = tune(model, new, memory, val, setup.elastic, seed=seed * 100 + step)
+        rows = concatenate([new, unlabelled]) if with_unlabelled else new
+        report = tune(model, rows, memory, val, config, seed=seed * 100 + step)
         add(outcome, model, stream, report.seconds, report.compute, len(new))
         memory = concatenate([memory, new])
     return outcome
+
+
+def without_answers(pool: FeatureSet, labelled: Sequence[str]) -> FeatureSet:
+    """The rows of the pool that got no label, with their answers taken away."""
+    known = set(labelled)
+    rest = pool.select([row for row, id_ in enumerate(pool.ids) if id_ not in known])
+    return replace(rest, answers=(None,) * len(rest))
 
 
 def pick(model: LoopModel, pool: FeatureSet, share: float, acquisition: str, seed: int) -> FeatureSet:
@@ -162,11 +193,12 @@ def contenders(shares: Sequence[float] = (1.0, 0.3, 0.1)) -> dict[str, Contender
         for name, acquisition in (("ours", "margin"), ("random", "random")):
             if share < 1.0 or name == "ours":
                 table[f"{name}_{round(share * 100)}"] = _ours(share, acquisition)
+    table["ours_30_labels_alone"] = _ours(0.3, "margin", with_unlabelled=False)
     return table
 
 
-def _ours(share: float, acquisition: str) -> Contender:
+def _ours(share: float, acquisition: str, *, with_unlabelled: bool = True) -> Contender:
     def run(base: OmniModel, stream: Stream, setup: Setup, seed: int) -> Outcome:
-        return ours(base, stream, setup, seed, share=share, acquisition=acquisition)
+        return ours(base, stream, setup, seed, share=share, acquisition=acquisition, with_unlabelled=with_unlabelled)
 
     return run

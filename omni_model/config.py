@@ -185,18 +185,27 @@ class TrainConfig:
 class ElasticConfig(TrainConfig):
     """How `tune` continues from an accepted version without moving its frozen part."""
 
-    epochs: int = 16
-    """Passes over the new rows at most."""
+    epochs: int = 10
+    """Passes over the new labelled rows at most."""
     patience: int = 0
     """Epochs without a better validation loss before tuning stops; 0 never stops early."""
     mode: Mode = "interaction"
     """`interaction`: only the interaction layers move. `sandwich`: the encoders' last projections too. `full`: all."""
     also: tuple[str, ...] = ()
     """Further module paths that may move, e.g. ("encoders.audio",)."""
-    replay_share: float = 0.5
+    replay_share: float = 0.25
     """Share of each batch that is drawn from earlier rows, against forgetting."""
+    own_share: float = 0.45
+    """Share of each batch that is drawn from new rows without an answer, under the model's own confident answers."""
+    own_confidence: float = 0.9
+    """Probability from which the model's own answer is taken."""
+    own_from: float = 0.25
+    """Share of the epochs that pass before the model's own answers are taken."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("mode", self.mode, get_args(Mode))
         check_range("replay_share", self.replay_share, 0.0, 0.95, "0.5 is usual.")
+        check_range("own_share", self.own_share, 0.0, 0.95 - self.replay_share, "Leave room for the new rows.")
+        check_range("own_confidence", self.own_confidence, 0.0, 1.0, "0.9 is usual.")
+        check_range("own_from", self.own_from, 0.0, 1.0, "0.25 is usual.")

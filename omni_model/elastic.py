@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from omni_model.calibrate import calibrate
 from omni_model.config import ElasticConfig
-from omni_model.epochs import EpochStats, FitReport, discard, run_epochs, shuffled
+from omni_model.epochs import EpochStats, FitReport, Plan, discard, run_epochs, shuffled
 from omni_model.features import Batcher, FeatureSet, concatenate
 from omni_model.freeze import combine, fingerprints, frozen_names, is_under, only_moving
 from omni_model.protocol import LoopModel
@@ -45,18 +45,19 @@ def tune(
     move, the sets must be prepared ones (`prepare_samples`), else either kind will do. With `checkpoint_dir`, a tuning
     that was killed goes on where it was, bit for bit. Raises `FrozenLayersMoved` if any frozen tensor changed.
     """
+    own = new.select(new.unlabelled) if config.own_share else new.select([])
     new, replay, val = (rows.select(rows.labelled) for rows in (new, replay, val))
     if not len(new):
         raise ValueError("No new row has an answer. Label some of the selected samples first.")
     moving = moving_paths(model, config)
     _check_stage(model, moving, new, replay, val)
-    rows = concatenate([new, replay]) if len(replay) else new
+    train = Batcher(model, concatenate([new, replay, own]))
     val_batches = Batcher(model, val) if len(val) else None
     with only_moving(model, moving) as before:
         report = run_epochs(
             model,
-            Batcher(model, rows),
-            lambda rng: mixed(len(new), len(replay), config, rng),
+            train,
+            _plan(model, train, (len(new), len(replay), len(own)), config),
             val_batches,
             config,
             moving=moving,
@@ -70,20 +71,48 @@ def tune(
     return replace(report, frozen_digest_before=combine(before), frozen_digest_after=combine(after))
 
 
-def mixed(num_new: int, num_replay: int, config: ElasticConfig, rng: torch.Generator) -> list[Tensor]:
-    """One epoch's batches: every new row once, and replayed rows for `replay_share` of each batch.
+def _plan(model: LoopModel, train: Batcher, sizes: tuple[int, int, int], config: ElasticConfig) -> Plan:
+    """Batches of new rows, replayed rows and rows under the model's own answers; `train` holds them in this order."""
+    new, replay, own = torch.split(torch.arange(sum(sizes)), list(sizes))
 
-    Replayed rows are indexed after the new ones. They come in random order, none twice in an epoch unless too few.
+    def plan(epoch: int, rng: torch.Generator) -> list[Tensor]:
+        trusted = own[:0]
+        if len(own) and epoch > config.own_from * config.epochs:
+            trusted = own[answer_confidently(model, train, own, config.own_confidence)]
+        return mixed([new, replay, trusted], [config.replay_share, config.own_share], config.batch_rows, rng)
+
+    return plan
+
+
+@torch.no_grad()
+def answer_confidently(model: LoopModel, train: Batcher, rows: Tensor, confidence: float) -> Tensor:
+    """Set the targets of the given rows to the model's own answers; returns which of them are confident enough."""
+    allowed_KA = model.answer_masks()
+    sure = []
+    for indices in torch.split(rows, 256):
+        batch = train(indices)
+        logits = model(batch).logits.cpu() / model.temperature
+        probs = logits.masked_fill(~allowed_KA[train.task_N[indices]], -torch.inf).softmax(dim=1)
+        best, train.target_N[indices] = probs.max(dim=1)
+        sure.append(best >= confidence)
+    return torch.nonzero(torch.cat(sure))[:, 0]
+
+
+def mixed(pools: Sequence[Tensor], shares: Sequence[float], batch_rows: int, rng: torch.Generator) -> list[Tensor]:
+    """One epoch's batches: every row of the first pool once, and from the others their shares of each batch.
+
+    The rows of a pool come in random order, none twice in an epoch unless it has too few. An empty pool's share stays
+    empty: its batches are smaller.
     """
-    if not num_replay or config.replay_share == 0.0:
-        return shuffled(num_new, config.batch_rows, rng)
-    new_rows = max(1, round(config.batch_rows * (1 - config.replay_share)))
-    batches = shuffled(num_new, new_rows, rng)
-    wanted = [round(len(batch) * config.replay_share / (1 - config.replay_share)) for batch in batches]
-    passes = -(-sum(wanted) // num_replay)
-    order = [torch.randperm(num_replay, generator=rng) for _ in range(passes)]
-    drawn = torch.cat([*order, torch.zeros(0, dtype=torch.int64)])[: sum(wanted)] + num_new
-    return [torch.cat(pair) for pair in zip(batches, torch.split(drawn, wanted), strict=True)]
+    first = 1.0 - sum(shares)
+    drawn = [[pools[0][batch] for batch in shuffled(len(pools[0]), max(1, round(batch_rows * first)), rng)]]
+    for pool, share in zip(pools[1:], shares, strict=True):
+        wanted = [round(len(batch) * share / first) if len(pool) else 0 for batch in drawn[0]]
+        passes = -(-sum(wanted) // max(1, len(pool)))
+        order = [torch.randperm(len(pool), generator=rng) for _ in range(passes)]
+        places = torch.cat([*order, torch.zeros(0, dtype=torch.int64)])[: sum(wanted)]
+        drawn.append(list(torch.split(pool[places], wanted)))
+    return [torch.cat(parts) for parts in zip(*drawn, strict=True)]
 
 
 def _check_stage(model: LoopModel, moving: tuple[str, ...], *sets: FeatureSet) -> None:

@@ -27,8 +27,8 @@ from omni_model.losses import balanced_loss, loss_parts
 from omni_model.protocol import LoopModel
 from omni_model.resume import read_state, write_state
 
-Plan = Callable[[torch.Generator], list[Tensor]]
-"""Draws the batches of one epoch: row indices, batch by batch."""
+Plan = Callable[[int, torch.Generator], list[Tensor]]
+"""Draws the batches of an epoch, counted from 1: row indices, batch by batch. Called under the averaged weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def run_epochs(
     began = clock() - state.seconds
     while state.epoch < config.epochs and not _is_stale(state, config):
         state.epoch += 1
-        train_loss, learning_rate = _one_epoch(model, train, plan, config, moving, shared, learned, state, seed)
+        train_loss, learning_rate = _one_epoch(model, train, plan, config, moving, shared, learned, kept, state, seed)
         val_loss, val_accuracy = _validate(model, kept, state, val)
         if val is None or val_loss < state.best_val:
             state.best = {name: tensor.clone() for name, tensor in state.average.items()}
@@ -158,14 +158,16 @@ def _one_epoch(
     moving: Sequence[str],
     shared: Sequence[nn.Parameter],
     learned: dict[str, nn.Parameter],
+    kept: dict[str, Tensor],
     state: _State,
     seed: int,
 ) -> tuple[float, float]:
     """One pass; mean loss and last learning rate."""
-    train_mode(model, moving)
     losses, learning_rate = [], 0.0
     with epoch_rng(seed, state.epoch, model.device) as rng:
-        batches = plan(rng)
+        with _averaged(model, state.average, kept):
+            batches = plan(state.epoch, rng)
+        train_mode(model, moving)
         for indices in batches:
             learning_rate = _schedule(state.step, len(batches) * config.epochs, config)
             for group in state.optimizer.param_groups:
@@ -225,17 +227,26 @@ def _validate(model: LoopModel, kept: dict[str, Tensor], state: _State, val: Bat
     """Loss and accuracy of the averaged weights on the validation rows that have a target."""
     if val is None:
         return math.nan, math.nan
-    latest = {name: tensor.detach().clone() for name, tensor in kept.items()}
-    _copy(state.average, kept)
-    model.eval()
     total, right, count = 0.0, 0, 0
-    for batch in val.all(256):
-        logits, target = model(batch).logits, batch.target
-        total += float(cross_entropy(logits[target >= 0], target[target >= 0], reduction="sum"))
-        right += int((logits.argmax(dim=1) == target)[target >= 0].sum())
-        count += int((target >= 0).sum())
-    _copy(latest, kept)
+    with _averaged(model, state.average, kept):
+        for batch in val.all(256):
+            logits, target = model(batch).logits, batch.target
+            total += float(cross_entropy(logits[target >= 0], target[target >= 0], reduction="sum"))
+            right += int((logits.argmax(dim=1) == target)[target >= 0].sum())
+            count += int((target >= 0).sum())
     return total / count, right / count
+
+
+@contextmanager
+def _averaged(model: LoopModel, average: dict[str, Tensor], kept: dict[str, Tensor]) -> Iterator[None]:
+    """The averaged weights in place of the latest, in evaluation mode."""
+    latest = {name: tensor.detach().clone() for name, tensor in kept.items()}
+    _copy(average, kept)
+    model.eval()
+    try:
+        yield
+    finally:
+        _copy(latest, kept)
 
 
 @torch.no_grad()

@@ -111,6 +111,11 @@ class FeatureSet:
         """Indices of the rows that have an answer, int64."""
         return torch.tensor([row for row, answer in enumerate(self.answers) if answer is not None], dtype=torch.int64)
 
+    @property
+    def unlabelled(self) -> Tensor:
+        """Indices of the rows that have no answer, int64."""
+        return torch.tensor([row for row, answer in enumerate(self.answers) if answer is None], dtype=torch.int64)
+
 
 def concatenate(sets: Sequence[FeatureSet]) -> FeatureSet:
     """One set with the rows of all, in order. They must be of one stage and of one frozen encoder."""

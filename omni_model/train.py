@@ -41,7 +41,7 @@ def fit(
     report = run_epochs(
         model,
         Batcher(model, rows),
-        lambda rng: shuffled(len(rows), config.batch_rows, rng),
+        lambda _, rng: shuffled(len(rows), config.batch_rows, rng),
         val_batches,
         config,
         moving=moving,

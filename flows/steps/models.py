@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from db.records import Release
 from db.repository import tasks, versions
 from flows.workspace import Workspace
@@ -34,9 +36,13 @@ def model_class(ws: Workspace) -> type[LoopModel]:
 
 
 def new_model(ws: Workspace, specs: Sequence[TaskSpec]) -> LoopModel:
-    """A fresh model for these tasks; a class of one's own is built from an empty description."""
+    """A fresh model for these tasks, the same one for the same seed; a class of one's own is built from an empty
+    description.
+    """
     description = {} if ws.settings.own_model else asdict(ws.settings.model)
-    return model_class(ws).build(description, specs)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(ws.settings.loop.seed)
+        return model_class(ws).build(description, specs)
 
 
 def task_specs(ws: Workspace) -> dict[str, TaskSpec]:

@@ -242,7 +242,8 @@ def test_features_of_other_encoders_are_refused(rows: list[Sample]) -> None:
 
 
 def test_every_new_row_is_seen_once_an_epoch_and_replay_fills_its_share() -> None:
-    batches = mixed(20, 9, replace(TUNE, replay_share=0.5), torch.Generator().manual_seed(0))
+    pools = [torch.arange(20), torch.arange(20, 29)]
+    batches = mixed(pools, [0.5], 8, torch.Generator().manual_seed(0))
     drawn = torch.cat(batches)
     assert sorted(drawn[drawn < 20].tolist()) == list(range(20))
     assert all(abs(int((batch >= 20).sum()) - int((batch < 20).sum())) <= 1 for batch in batches)
@@ -251,7 +252,7 @@ def test_every_new_row_is_seen_once_an_epoch_and_replay_fills_its_share() -> Non
 
 
 def test_no_replay_gives_batches_of_new_rows_only() -> None:
-    batches = mixed(5, 0, TUNE, torch.Generator().manual_seed(0))
+    batches = mixed([torch.arange(5), torch.arange(0)], [0.5], 8, torch.Generator().manual_seed(0))
     assert sorted(torch.cat(batches).tolist()) == list(range(5))
 
 

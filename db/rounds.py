@@ -9,11 +9,11 @@ Step = Literal["opened", "filtered", "labelled", "tuned", "registered", "validat
 STEPS: tuple[Step, ...] = get_args(Step)
 """Each name says what is done. A killed round starts again with the step after the one that it reached."""
 
-Role = Literal["selected", "control", "validation", "arrived", "replay", "base"]
+Role = Literal["selected", "control", "validation", "unlabelled", "arrived", "replay", "base"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
-"""Why a sample is in a round: chosen by score, by chance, drawn for validation, labelled without being asked for,
-repeated against forgetting, or part of base training."""
+"""Why a sample is in a round: chosen by score, by chance, drawn for validation, drawn to be learnt from unlabelled,
+labelled without being asked for, repeated against forgetting, or part of base training."""
 
 TRAINED: tuple[Role, ...] = ("selected", "control", "arrived", "base")
 """Roles in which a round's model learns a sample anew. Replayed ones were learnt before; validation ones never are."""
@@ -22,7 +22,7 @@ BATCH: tuple[Role, ...] = ("selected", "control", "arrived")
 """Roles that make up the batch of data behind a tuned version, which is set aside when the version is blamed. Base
 training has no such batch: it learns from all there is."""
 
-LEARNT: tuple[Role, ...] = (*TRAINED, "replay")
+LEARNT: tuple[Role, ...] = (*TRAINED, "replay", "unlabelled")
 """Roles in which a sample goes into the weights at all."""
 
 

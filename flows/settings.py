@@ -38,6 +38,9 @@ class LoopConfig:
     """``auto`` promotes what the gate accepts; ``manual`` lets a person approve every candidate."""
     validation_labels: int = 45
     """Validation samples queued for labelling each round, drawn at random, so that the gate sees new domains."""
+    unlabelled_rows: int = 1000
+    """Unlabelled training samples, drawn at random each round, that tuning may learn from under the model's own
+    confident answers; 0 switches that off."""
     label_share_to_go_on: float = 1.0
     """Share of the selected samples that must be labelled before fine-tuning starts, in (0, 1]."""
     min_new_labels: int = 20
@@ -53,7 +56,7 @@ class LoopConfig:
                 f"loop.label_share_to_go_on must lie in (0, 1], got {self.label_share_to_go_on}. "
                 "Set OMNI_LOOP__LABEL_SHARE_TO_GO_ON."
             )
-        for name in ("validation_labels", "min_new_labels", "new_labels_trigger"):
+        for name in ("validation_labels", "unlabelled_rows", "min_new_labels", "new_labels_trigger"):
             if getattr(self, name) < 0:
                 raise ValueError(
                     f"loop.{name} must be 0 or more, got {getattr(self, name)}. Set OMNI_LOOP__{name.upper()}."

@@ -62,7 +62,9 @@ class RoundSampleRow(Base):
 
     __tablename__ = "round_samples"
     __table_args__ = (
-        CheckConstraint("role IN ('selected', 'control', 'validation', 'arrived', 'replay', 'base')", name="role"),
+        CheckConstraint(
+            "role IN ('selected', 'control', 'validation', 'unlabelled', 'arrived', 'replay', 'base')", name="role"
+        ),
         Index(None, "sample_id"),
     )
 

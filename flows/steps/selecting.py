@@ -4,7 +4,7 @@ What is picked enters the label queue: the uncertainty arm, the random control a
 validation samples, so that the gate comes to see domains that nobody has labelled yet. Scores are kept with the round.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from db.records import Round, RoundSample, StoredSample
 from db.repository import label_queue, rounds, samples
+from db.rounds import ROLES, Role
 from flows.failpoints import failpoint
 from flows.steps.models import load_version
 from flows.steps.stored import load_samples
@@ -42,11 +43,15 @@ def filter_pool(ws: Workspace, round_: Round) -> Round:
             on_scored=keep,
         )
     failpoint("filter.scored")
-    drawn = draw_validation(ws, round_)
+    picked, loop = members(selection), ws.settings.loop
+    asked = [row.sample_id for row in picked]
+    drawn = draw(ws, round_, split="val", role="validation", num_rows=loop.validation_labels)
+    num_beside = loop.unlabelled_rows if ws.settings.elastic.own_share else 0
+    beside = draw(ws, round_, split="train", role="unlabelled", num_rows=num_beside, but=set(asked))
+    asked += [row.sample_id for row in drawn]
     outputs = summary(selection) | {"num_validation": len(drawn), "scores": ws.blobs.put(path.read_bytes())}
     with ws.database.write() as session:
-        rounds.add_round_samples(session, round_.id, [*members(selection), *drawn])
-        asked = [row.sample_id for row in (*members(selection), *drawn)]
+        rounds.add_round_samples(session, round_.id, [*picked, *drawn, *beside])
         label_queue.enqueue(session, asked, round_id=round_.id, now=ws.clock())
         moved = rounds.advance(session, round_.id, "filtered", outputs, now=ws.clock())
         failpoint("filter.before_commit")
@@ -116,15 +121,16 @@ def candidates(ws: Workspace, model: LoopModel, tick: Callable[[int], None]) -> 
         tick(len(page))
 
 
-def draw_validation(ws: Workspace, round_: Round) -> list[RoundSample]:
-    """A uniform draw of unlabelled validation samples (reservoir sampling), at most as many as the settings ask for."""
-    wanted = ws.settings.loop.validation_labels
-    rng = np.random.default_rng((ws.settings.loop.seed, round_.id, 1))
+def draw(
+    ws: Workspace, round_: Round, *, split: str, role: Role, num_rows: int, but: Collection[str] = ()
+) -> list[RoundSample]:
+    """A uniform draw of at most ``num_rows`` unlabelled samples of a split (reservoir sampling), as members."""
+    rng = np.random.default_rng((ws.settings.loop.seed, round_.id, ROLES.index(role)))
     kept: list[tuple[float, str]] = []
-    for page in pages(ws, split="val"):
+    for page in pages(ws, split=split) if num_rows else ():
         kept += zip(rng.random(len(page)).tolist(), (sample.id for sample in page), strict=True)
-        kept = sorted(kept)[:wanted]
-    return [RoundSample(sample_id=id_, role="validation") for _, id_ in kept]
+        kept = sorted(row for row in kept if row[1] not in but)[:num_rows]
+    return [RoundSample(sample_id=id_, role=role) for _, id_ in kept]
 
 
 @contextmanager

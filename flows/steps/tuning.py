@@ -14,17 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from db.records import LabelledSample, Round, RoundSample
-from db.repository import lineage, rounds, samples, versions
+from db.records import LabelledSample, Round, RoundSample, StoredSample
+from db.repository import labels, lineage, rounds, samples, versions
 from flows.failpoints import failpoint
 from flows.steps.models import load_version, materialise, new_model, task_specs
-from flows.steps.stored import load_labelled
+from flows.steps.stored import load_labelled, load_samples
 from flows.workspace import Workspace
 from omni_model import checkpoint
 from omni_model.config import ElasticConfig
 from omni_model.elastic import tune
 from omni_model.features import FeatureSet, encode_samples, prepare_samples
 from omni_model.protocol import LoopModel
+from omni_model.sample import Sample
 from omni_model.train import EpochStats, FitReport, fit
 
 
@@ -69,6 +70,7 @@ def tune_round(ws: Workspace, round_: Round) -> Round:
         raise ValueError("This round has no version to start from. Train the first one with `omniloop train`.")
     check_base(ws, round_)
     new, replay, val = training_sets(ws, round_)
+    unlabelled = unlabelled_members(ws, round_)
     if len(new) < ws.settings.loop.min_new_labels:
         raise NothingToTrain(
             f"{len(new)} newly labelled training samples are fewer than the {ws.settings.loop.min_new_labels} that a "
@@ -81,13 +83,13 @@ def tune_round(ws: Workspace, round_: Round) -> Round:
     with epochs_shown(ws, "tune", config.epochs) as on_epoch:
         report = tune(
             model,
-            features_for(ws, model, config, new),
-            features_for(ws, model, config, replay),
-            features_for(ws, model, config, val),
+            features_for(model, config, [*load_labelled(ws, new), *load_samples(ws, unlabelled)]),
+            features_for(model, config, load_labelled(ws, replay)),
+            features_for(model, config, load_labelled(ws, val)),
             config,
             seed=ws.settings.loop.seed + round_.id,
             on_epoch=on_epoch,
-            checkpoint_dir=training_folder(ws, round_, new, replay, val, config),
+            checkpoint_dir=training_folder(ws, round_, new, replay, val, [sample.id for sample in unlabelled], config),
         )
     with ws.database.read() as session:
         known = {member.sample_id for member in rounds.round_samples(session, round_.id)}
@@ -121,12 +123,18 @@ def training_sets(
     return new, [entry for entry in train if entry.sample.id in seen], val
 
 
-def features_for(
-    ws: Workspace, model: LoopModel, config: ElasticConfig, labelled: Sequence[LabelledSample]
-) -> FeatureSet:
+def unlabelled_members(ws: Workspace, round_: Round) -> list[StoredSample]:
+    """The samples drawn beside the selected ones that nobody has labelled since."""
+    with ws.database.read() as session:
+        drawn = rounds.round_samples(session, round_.id, "unlabelled")
+        free = [row.sample_id for row in drawn if labels.active_label(session, row.sample_id) is None]
+        return samples.get(session, free)
+
+
+def features_for(model: LoopModel, config: ElasticConfig, loaded: Sequence[Sample]) -> FeatureSet:
     """Encoded once where the encoders stay as they are, prepared only where they may move."""
     make = encode_samples if config.mode == "interaction" and not config.also else prepare_samples
-    return make(model, load_labelled(ws, labelled))
+    return make(model, loaded)
 
 
 def store(

@@ -395,7 +395,7 @@ def upgrade() -> None:
         sa.Column("rank", sa.Integer(), nullable=True),
         sa.Column("detail", JSON, nullable=True),
         sa.CheckConstraint(
-            "role IN ('selected', 'control', 'validation', 'arrived', 'replay', 'base')",
+            "role IN ('selected', 'control', 'validation', 'unlabelled', 'arrived', 'replay', 'base')",
             name=op.f("ck_round_samples_role"),
         ),
         sa.ForeignKeyConstraint(["round_id"], ["rounds.id"], name=op.f("fk_round_samples_round_id_rounds")),

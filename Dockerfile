@@ -2,8 +2,9 @@
 ARG PYTHON=3.12.11-slim-bookworm
 
 FROM python:${PYTHON} AS build
-# The CPU build of torch. For CUDA: docker compose build --build-arg TORCH_ARGS=""
-ARG TORCH_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+# For the CPU build of torch, 2 GB smaller, give the address on PyTorch's install page:
+# docker compose build --build-arg TORCH_ARGS="--extra-index-url ADDRESS"
+ARG TORCH_ARGS=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/omniloop
 ENV PATH=/opt/omniloop/bin:$PATH

@@ -4,8 +4,9 @@
 SHELL := /bin/bash
 
 PYTHON ?= python3
-# Extra arguments for pip when it installs torch. On Linux without a GPU this takes the small CPU build:
-#   make run TORCH_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+# Extra arguments for pip when it installs torch. On Linux without a GPU, name PyTorch's index of CPU builds (the install
+# page of PyTorch gives its address), which saves about 2 GB of CUDA packages:
+#   make run TORCH_ARGS="--extra-index-url ADDRESS"
 TORCH_ARGS ?=
 # Extra arguments for the command a target runs: make test ARGS="-k gate", make run ARGS="--json out.json"
 ARGS ?=
@@ -84,8 +85,8 @@ $(VENV)/.python:
 
 $(VENV)/.torch: $(VENV)/.python $(LOCK)
 	@if [ "$$(uname)" = Linux ] && [ -z "$(TORCH_ARGS)" ] && ! command -v nvidia-smi >/dev/null; then \
-		echo "No GPU driver found. If this starts to download CUDA packages, stop it and run again with"; \
-		echo "  TORCH_ARGS=\"--extra-index-url https://download.pytorch.org/whl/cpu\""; fi
+		echo "No GPU driver found. If this starts to download CUDA packages, stop it and run again with the address of"; \
+		echo "PyTorch's CPU builds, which its install page gives: TORCH_ARGS=\"--extra-index-url ADDRESS\""; fi
 	@echo "Installing $(TORCH)"
 	@$(PIP) install "$(TORCH)" --constraint $(LOCK) $(TORCH_ARGS)
 	@touch $@

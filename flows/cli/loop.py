@@ -112,9 +112,8 @@ def request(kind: Annotated[str, typer.Argument(help="drift, performance, new_la
 def doctor() -> None:
     """Say what is installed, configured and reachable, and how to mend what is not."""
     from flows.doctor import checks, exit_code, render
-    from flows.settings import Settings
 
-    found = checks(Settings.load())
+    found = checks()
     render(found, console)
     raise typer.Exit(exit_code(found))
 

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from db.records import Release
 from flows.cli.common import console, person, workspace
+from flows.workspace import Workspace
 
 app = typer.Typer(help="Versions: list, show, compare, approve, reject, roll back.", no_args_is_help=True)
 Who = Annotated[str, typer.Option(help="Your name in the audit trail.")]
@@ -92,9 +94,11 @@ def compare(
 @app.command("approve")
 def approve(version: Version, why: Why, who: Who = "") -> None:
     """Put a version that waits for approval in service, on probation."""
-    from db.repository import releases
+    from flows.steps.approving import approve as step
 
-    move(releases.promote, version, who, why)
+    with workspace() as ws:
+        moved = step(ws, version, who=who or person(), why=why)
+        tell(ws, moved)
 
 
 @app.command("reject")
@@ -121,17 +125,22 @@ def rollback(version: Version, why: Why, who: Who = "") -> None:
     move(releases.rollback, version, who, why)
 
 
-def move(step: Callable[..., Any], version: int, who: str, why: str) -> None:
+def move(step: Callable[..., Release], version: int, who: str, why: str) -> None:
     """Move a release in one transaction and say what serves now."""
-    from db.repository import versions
-
     with workspace() as ws:
         with ws.database.write() as session:
-            release = step(session, version, who=who or person(), why=why, now=ws.clock())
-        with ws.database.read() as session:
-            serving = versions.serving(session).version
+            moved = step(session, version, who=who or person(), why=why, now=ws.clock())
+        tell(ws, moved)
+
+
+def tell(ws: Workspace, moved: Release) -> None:
+    """Say where a release is now, and what serves."""
+    from db.repository import versions
+
+    with ws.database.read() as session:
+        serving = versions.serving(session).version
     in_service = f"v{serving} is in service" if serving else "nothing is in service"
-    console.print(f"v{version} is {release.state.replace('_', ' ')}; {in_service}.", highlight=False)
+    console.print(f"v{moved.version} is {moved.state.replace('_', ' ')}; {in_service}.", highlight=False)
 
 
 def _short(value: Any) -> str:

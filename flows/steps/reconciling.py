@@ -1,17 +1,20 @@
 """The reconciler: makes MLflow mirror the database and delivers what the outbox holds. Repeating it changes nothing."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from db.records import OutboxMessage
 from db.repository import audit, outbox, versions
 from flows.failpoints import failpoint
 from flows.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 RECONCILER = "reconciler"
+MOST_MESSAGES = 1000
+"""Messages taken in one turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +30,16 @@ class Reconciliation:
 
 
 def reconcile(ws: Workspace) -> Reconciliation:
-    """Project the releases onto MLflow and deliver the outbox. The releases win over what MLflow says."""
+    """Project the releases onto MLflow and deliver the outbox. The releases win over what MLflow says.
+
+    Messages are taken before the releases are read: a move that comes later leaves a message for the next turn.
+    """
+    with ws.database.write() as session:
+        is_settled = not outbox.waiting(session, "mlflow_alias")
+        moves = outbox.claim(session, "mlflow_alias", now=ws.clock(), limit=MOST_MESSAGES)
     with ws.database.read() as session:
         wanted = wanted_aliases(session)
         states = {row.mlflow_version: row.state for row in versions.history(session) if row.mlflow_version}
-        is_settled = not outbox.waiting(session, "mlflow_alias")
     present = ws.registry.aliases()
     astray = tuple(name for name in wanted if is_settled and present.get(name) != wanted[name])
     if astray:
@@ -40,7 +48,7 @@ def reconcile(ws: Workspace) -> Reconciliation:
     for mlflow_version, state in states.items():
         ws.registry.tag_version(mlflow_version, {"omniloop.state": state})
     failpoint("reconcile.projected")
-    num_delivered = deliver(ws)
+    num_delivered = settle(ws, moves) + deliver(ws)
     failpoint("reconcile.committed")
     return Reconciliation(aliases=wanted, moved_by_hand=astray, num_delivered=num_delivered)
 
@@ -84,15 +92,17 @@ def report_astray(
 
 
 def deliver(ws: Workspace) -> int:
-    """Deliver what waits in the outbox: alias messages are done once projected, notices go to the log."""
-    num_delivered = 0
-    for kind in ("mlflow_alias", "notify"):
-        with ws.database.write() as session:
-            claimed = outbox.claim(session, kind, now=ws.clock(), limit=100)
-        for message in claimed:
-            if kind == "notify":
-                logger.info("%s: %s", message.key, message.payload.get("why", ""), extra=dict(message.payload))
-            with ws.database.write() as session:
-                outbox.done(session, message.id, now=ws.clock())
-        num_delivered += len(claimed)
-    return num_delivered
+    """Deliver the notices that wait in the outbox: they go to the log. Returns how many."""
+    with ws.database.write() as session:
+        notices = outbox.claim(session, "notify", now=ws.clock(), limit=MOST_MESSAGES)
+    for message in notices:
+        logger.info("%s: %s", message.key, message.payload.get("why", ""), extra=dict(message.payload))
+    return settle(ws, notices)
+
+
+def settle(ws: Workspace, messages: Sequence[OutboxMessage]) -> int:
+    """Mark messages as delivered; returns how many."""
+    with ws.database.write() as session:
+        for message in messages:
+            outbox.done(session, message.id, now=ws.clock())
+    return len(messages)

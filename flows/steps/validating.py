@@ -3,7 +3,8 @@
 The per-sample outcomes are stored as the round's evidence, so that the decision can be made again under other limits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from db.records import LabelledSample, NewMeasurement, Release, Round
@@ -13,7 +14,8 @@ from flows.steps.baselines import baseline_of, remember
 from flows.steps.models import load_release
 from flows.steps.stored import load_labelled
 from flows.workspace import Workspace
-from monitoring.comparison import compare, to_json
+from monitoring.comparison import Comparison, compare, to_json
+from monitoring.config import EVERYTHING
 from monitoring.outcomes import PairedOutcomes
 from monitoring.pairing import pair
 from omni_model.evaluate import Predictions, predict
@@ -49,7 +51,7 @@ def measure_alone(ws: Workspace, release: Release, labelled: list[LabelledSample
         "against": None,
         "evidence": None,
         "comparisons": None,
-        "accuracy": predictions.accuracy,
+        "accuracy": measured(predictions.accuracy),
         "accuracy_by_domain": by_domain(predictions),
         "baseline": baseline_of(predictions),
         "num_samples": len(labelled),
@@ -65,20 +67,32 @@ def measure_pair(ws: Workspace, release: Release, serving: int, labelled: list[L
         ws, load_release(ws, in_service), load_release(ws, release), loaded, serving, release.version
     )
     comparisons = compare(paired, seed=ws.settings.loop.seed)
-    headline = next(row for row in comparisons if row.metric == "accuracy" and row.slice == "all")
     ws.reporter.say(
-        f"validate    v{release.version} against v{serving} on {len(labelled)} samples: accuracy {headline.old:.3f} → "
-        f"{headline.new:.3f} ({headline.relative_change:+.1%}, interval {headline.low:+.1%} to {headline.high:+.1%})"
+        f"validate    v{release.version} against v{serving} on {len(labelled)} samples: {headline(comparisons)}"
     )
     return {
         "against": serving,
         "evidence": ws.blobs.put(paired.to_bytes()),
         "comparisons": ws.blobs.put(to_json(comparisons).encode()),
-        "accuracy": headline.new,
+        "accuracy": measured(predictions.accuracy),
         "accuracy_by_domain": by_domain(predictions),
         "baseline": baseline_of(predictions),
         "num_samples": len(labelled),
     }
+
+
+def headline(comparisons: Sequence[Comparison]) -> str:
+    """The change of accuracy on all samples, in words."""
+    for row in comparisons:
+        if (row.metric, row.slice) == ("accuracy", EVERYTHING):
+            interval = f"interval {row.low:+.1%} to {row.high:+.1%}"
+            return f"accuracy {row.old:.3f} → {row.new:.3f} ({row.relative_change:+.1%}, {interval})"
+    return "accuracy was not measured"
+
+
+def measured(value: float) -> float | None:
+    """None for NaN, which JSON does not know: without labels there is no accuracy."""
+    return value if isfinite(value) else None
 
 
 def outcomes(

@@ -31,7 +31,7 @@ SMALL: Mapping[str, str] = {
     "OMNI_MODEL__WIDTH": "32",
     "OMNI_MODEL__HEADS": "2",
     "OMNI_MODEL__FFN_WIDTH": "64",
-    "OMNI_TRAIN__EPOCHS": "12",
+    "OMNI_TRAIN__EPOCHS": "16",
     "OMNI_TRAIN__PATIENCE": "0",
     "OMNI_ELASTIC__EPOCHS": "3",
     "OMNI_ELASTIC__CHECKPOINT_EVERY": "1",
@@ -49,17 +49,18 @@ SMALL: Mapping[str, str] = {
 
 UNSEEN: Mapping[str, str] = {
     "OMNI_LOOP__VALIDATION_LABELS": "0",
-    "OMNI_SELECTION__BUDGET": "40",
-    "OMNI_ELASTIC__EPOCHS": "6",
+    "OMNI_SELECTION__BUDGET": "70",
+    "OMNI_ELASTIC__EPOCHS": "10",
+    "OMNI_ELASTIC__LEARNING_RATE": "0.004",
 }
 """Settings under which validation sees nothing of a new domain, so that the gate cannot know what was learnt of it."""
 
-NUM_LIVE = 120
+NUM_LIVE = 160
 """Live samples with feedback; about half of them show that a version which learnt wrong labels is worse."""
 
 TASK = tri_digits.TASK
 
-SIZES = {"train": 60, "val": 30, "test": 6}
+SIZES = {"train": 80, "val": 30, "test": 6}
 """Samples of a domain by split."""
 
 
@@ -118,6 +119,11 @@ def build(home: Path, labelled: Sequence[Sample], arriving: Sequence[Sample]) ->
     ingest(ws, write_manifest(unlabelled(arriving), home / "arrivals" / "unlabelled"))
     reconcile(ws)
     ws.database.close()
+
+
+def opened() -> Workspace:
+    """The home that the environment names."""
+    return open_workspace(Settings.load(), SILENT)
 
 
 def betray(ws: Workspace, right: Mapping[str, str]) -> None:

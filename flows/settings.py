@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from flows.pulse_config import PulseConfig
+from flows.service.config import ServiceConfig
 from monitoring.config import GateConfig, ProbationConfig, TriggerConfig
 from omni_model.acquisition.config import SelectionConfig
 from omni_model.config import ElasticConfig, ModelConfig, TrainConfig
@@ -116,6 +117,7 @@ class Settings(BaseSettings):
     probation: ProbationConfig = Field(default_factory=ProbationConfig)
     triggers: TriggerConfig = Field(default_factory=TriggerConfig)
     pulse: PulseConfig = Field(default_factory=PulseConfig)
+    service: ServiceConfig = Field(default_factory=ServiceConfig)
 
     @classmethod
     def settings_customise_sources(

@@ -26,7 +26,7 @@ class EngineConfig:
     """Threads that turn bytes into what the encoders take."""
 
     def __post_init__(self) -> None:
-        for entry in fields(self):
+        for entry in fields(EngineConfig):
             value, least = getattr(self, entry.name), 0 if entry.name == "cache_bytes" else 1
             if not value >= least:
                 bound = "0 or more" if least == 0 else "above 0"

@@ -235,13 +235,14 @@ class Engine:
 
 def answer_of(version: Served, row: Prepared, said: Mapping[str, float], latency: Latency) -> Answer:
     """One row's answer out of the probabilities of all answers."""
-    answers = version.tasks[row.request.task].answers
-    probabilities = {answer: said[answer] for answer in answers}
+    task = version.tasks[row.request.task]
+    probabilities = {answer: said[answer] for answer in task.answers}
     return Answer(
         id=row.request.id,
         version=version.version,
         generation=version.generation,
         task=row.request.task,
+        instruction=row.request.instruction or task.instructions[0],
         answer=max(probabilities, key=probabilities.__getitem__),
         probabilities=probabilities,
         received=tuple(sorted(row.request.content)),

@@ -67,6 +67,8 @@ class Answer:
     version: int
     generation: int
     task: str
+    instruction: str
+    """As the model was asked it."""
     answer: str
     probabilities: Mapping[str, float]
     """Calibrated, by answer of the task; they sum to 1."""

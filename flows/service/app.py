@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from db.errors import DatabaseError
+from flows.service.config import NOTHING_SERVED
 from flows.service.door import Door
 from flows.service.faults import Fault, fault_of
 from flows.service.live import LiveService
@@ -26,8 +27,6 @@ from flows.workspace import Workspace
 from omni_model.errors import OmniError
 
 logger = logging.getLogger(__name__)
-
-NOTHING_SERVED = "no version is in service"
 
 
 def create_app(ws: Workspace) -> FastAPI:

@@ -14,6 +14,8 @@ from omni_model.serve.config import EngineConfig
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MIN_KEY_CHARS = 16
+NOTHING_SERVED = "no version is in service"
+"""What readiness says before the first promotion."""
 
 
 @dataclass(frozen=True, kw_only=True)

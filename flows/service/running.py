@@ -1,17 +1,13 @@
 """Runs the service in the foreground until SIGTERM or SIGINT, draining what is on its way."""
 
 import logging
-import socket
 from collections.abc import Callable
 
 import uvicorn
 
-from flows.home import HomeError
 from flows.service.app import create_app
-from flows.service.config import ServiceConfig
+from flows.service.listening import listen
 from flows.workspace import Workspace
-
-BACKLOG = 2048
 
 
 def serve(ws: Workspace, say: Callable[[str], None]) -> None:
@@ -36,15 +32,3 @@ def server(ws: Workspace) -> uvicorn.Server:
             timeout_graceful_shutdown=ws.settings.service.drain_s,
         )
     )
-
-
-def listen(config: ServiceConfig) -> socket.socket:
-    """A socket bound to the service's address."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    try:
-        return socket.create_server((config.host, config.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise HomeError(
-            f"The service cannot listen at {config.host}:{config.port}: {error.strerror}. "
-            "Stop what listens there, or set OMNI_SERVICE__PORT to another port."
-        ) from error

@@ -91,7 +91,7 @@ def test_only_the_poison_fails() -> None:
 
 
 def test_wrong_counts_of_answers_fail_rather_than_go_to_the_wrong_request() -> None:
-    batcher = MicroBatcher(lambda batch: [], max_queue=4, max_rows=4, max_tokens=4)
+    batcher: MicroBatcher[int, int] = MicroBatcher(lambda batch: [], max_queue=4, max_rows=4, max_tokens=4)
     with pytest.raises(RuntimeError, match="0 answers came for 1"):
         batcher.submit(1).result(5)
     batcher.close()

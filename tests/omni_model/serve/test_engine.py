@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -229,7 +230,7 @@ def test_swaps_under_load_lose_no_request_and_mix_no_versions(
         running = [clients.submit(client, number) for number in range(16)]
         for generation in range(2, 12):
             version = 1 + (generation - 1) % 2
-            engine.put_in_service(version, generation, lambda version=version: models[version], golden=requests[:2])
+            engine.put_in_service(version, generation, partial(models.__getitem__, version), golden=requests[:2])
             wait(running, timeout=0.1)
         stop.set()
         assert all(each.result(20) > 0 for each in running)

@@ -141,7 +141,8 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-            raise SettingsError(f"{name}: {first['msg']}, got {first['input']!r}.") from error
+            got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"  # a section may hold a key
+            raise SettingsError(f"{name}: {first['msg']}{got}.") from error
         except json.JSONDecodeError as error:
             raise SettingsError(
                 f'A list in an {PREFIX}… variable must be JSON, such as ["a", "b"]: {error}.'

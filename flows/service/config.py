@@ -42,7 +42,7 @@ class ServiceConfig(EngineConfig):
     """Bytes of inputs that may wait to be logged."""
     poll_s: float = 0.5
     """Between two looks at which version is in service."""
-    drain_s: int = 5
+    drain_s: int = 3
     """Seconds that requests on their way get when the service is told to stop."""
 
     def __post_init__(self) -> None:

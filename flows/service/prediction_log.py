@@ -98,7 +98,7 @@ class PredictionLog:
                 num_waiting=len(self._pending),
             )
 
-    def close(self, timeout_s: float = 5.0) -> None:
+    def close(self, timeout_s: float = 3.0) -> None:
         """Write what waits, for a limited time, and end the thread; what is lost then is said."""
         with self._changed:
             self._closing = True

@@ -119,14 +119,18 @@ class Engine:
     ) -> None:
         """Load a version beside the one in service, check it on golden requests, and only then change over.
 
-        Runs in the caller's thread; traffic goes on meanwhile. A version that is still warm is not loaded again. Raises
-        :class:`VersionRefused` if it cannot be loaded or fails its check; the old one then stays.
+        Runs in the caller's thread; traffic goes on meanwhile. A version that is still warm is neither loaded nor
+        checked again, so that nothing stands in the way of going back. Raises :class:`VersionRefused` if it cannot be
+        loaded or fails its check; the old one then stays.
         """
         with self._swapping:
             try:
                 known = self._warm.get(version)
-                fresh = replace(known, generation=generation) if known else served(version, generation, load())
-                check(fresh, golden)
+                if known is not None:
+                    fresh = replace(known, generation=generation)
+                else:
+                    fresh = served(version, generation, load())
+                    check(fresh, golden)
             except Exception as error:
                 raise VersionRefused(version, str(error) or type(error).__name__) from error
             old = self._served

@@ -6,6 +6,7 @@ Shapes: B batch, T steps, L tokens, D width, A answers.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -21,6 +22,8 @@ from omni_model.protocol import INSTRUCTION, Batch, LoopModel
 from omni_model.sample import Sample, TaskSpec, Value
 from omni_model.serve.cache import FeatureCache, Key
 from omni_model.serve.exchange import Prepared, Request
+
+logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3
 """How far the probabilities of the batched path and of `predict` may lie apart: rounding of another order of sums."""
@@ -152,13 +155,12 @@ def check(version: Served, golden: Sequence[Request]) -> None:
     model cannot take (another task, other modalities) says nothing and is left out.
     """
     cache = FeatureCache(0, secret=bytes(32))
-    asked = [Request(id=f"canary-{name}", task=name) for name in version.tasks]
-    rows = []
-    for request in [*asked, *golden]:
+    rows = [prepare(version, Request(id=f"canary-{name}", task=name), cache) for name in version.tasks]
+    for request in golden:
         try:
             rows.append(prepare(version, request, cache))
-        except (RowError, DecodeError):
-            continue
+        except ValueError as error:
+            logger.info("%s is no golden input for v%d: %s", request.id, version.version, error)
     tokens = encode(version, {key: value for row in rows for key, value in row.values.items()})
     names = [row.request.task for row in rows]
     said_BA = fuse(version, [row.keys for row in rows], tokens, names)

@@ -191,6 +191,17 @@ def test_a_version_that_does_not_load_or_answers_nonsense_is_refused_and_the_old
     assert engine.warm_versions == (1,)
 
 
+def test_a_golden_sample_that_the_model_cannot_take_stands_in_no_version_s_way(engine: Engine) -> None:
+    odd = [
+        Request(id="other-task", task="colour", content={"text": b"red"}),
+        Request(id="damaged", task="digit", content={"image": b"no image"}),
+        Request(id="untrained", task="digit", content={"sensor": b"0"}),
+    ]
+    engine.put_in_service(2, 2, lambda: make_model(2), golden=odd)
+    assert engine.served is not None
+    assert engine.served.version == 2
+
+
 def test_going_back_loads_nothing(engine: Engine, model: OmniModel, requests: Sequence[Request]) -> None:
     engine.put_in_service(2, 2, lambda: make_model(2), golden=requests[:4])
 

@@ -4,19 +4,22 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
 import httpx
+import pytest
 
-from db.repository import feedback
+from db.repository import feedback, predictions
 from flows.reporter import SILENT
 from flows.service.listening import listen
 from flows.settings import Settings
-from flows.workspace import open_workspace
+from flows.workspace import Workspace, open_workspace
+from omni_model.protocol import Batch, Output
 from omni_model.sample import Sample
 from tests.flows import homes
-from tests.flows.service.running import Process, body_of
+from tests.flows.service.running import Process, body_of, running, wait_for
 
 
 def test_killed_under_load_it_loses_and_doubles_no_acknowledged_feedback(home: Path, arriving: list[Sample]) -> None:
@@ -69,9 +72,9 @@ def test_killed_under_load_it_loses_and_doubles_no_acknowledged_feedback(home: P
     assert again.end() in (0, -signal.SIGTERM)
 
 
-def test_told_to_stop_it_answers_what_it_took_and_logs_it(home: Path, arriving: list[Sample]) -> None:
+def test_told_to_stop_it_logs_all_that_it_answered(home: Path, arriving: list[Sample]) -> None:
     process = Process(home)
-    ids, failures = [], []
+    ids: list[str] = []
     started = threading.Event()
 
     def client(number: int) -> None:
@@ -79,11 +82,8 @@ def test_told_to_stop_it_answers_what_it_took_and_logs_it(home: Path, arriving: 
             for turn in range(1000):
                 try:
                     response = own.post("/v1/predict", json=body_of(arriving[(number + turn) % len(arriving)]))
-                except httpx.ConnectError:
-                    return  # it no longer listens, so nothing was taken
-                except httpx.RemoteProtocolError as error:
-                    failures.append(error)
-                    return
+                except httpx.TransportError:
+                    return  # it no longer listens, or closed an idle connection
                 ids.append(response.json()["prediction"])
                 if len(ids) > 20:
                     started.set()
@@ -96,12 +96,35 @@ def test_told_to_stop_it_answers_what_it_took_and_logs_it(home: Path, arriving: 
     for thread in threads:
         thread.join(20)
     assert process.end() in (0, -signal.SIGTERM), process.log.read_text()
-    from db.repository import predictions
-
     ws = open_workspace(Settings.load(), SILENT)
     with ws.database.read() as session:
         assert all(predictions.get(session, id_) is not None for id_ in ids)
     ws.database.close()
+
+
+def test_a_request_on_its_way_is_answered_when_the_service_stops(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[httpx.Response] = []
+    with running(ws) as (client, live):
+        served = live.engine.served
+        assert served is not None
+        forward = served.model.forward
+
+        def slowly(batch: Batch) -> Output:
+            time.sleep(0.7)
+            return forward(batch)
+
+        monkeypatch.setattr(served.model, "forward", slowly)
+        body = {"task": "digit", "inputs": {"text": "tres"}}
+        url = f"{client.base_url}/v1/predict"
+        thread = threading.Thread(target=lambda: answers.append(httpx.post(url, json=body, trust_env=False)))
+        thread.start()
+        wait_for(lambda: live.engine.counts().num_open == 1, 5)
+    thread.join(10)
+    assert [answer.status_code for answer in answers] == [200]
+    with ws.database.read() as session:
+        assert predictions.get(session, answers[0].json()["prediction"]) is not None
 
 
 def test_it_loads_no_tracking_server_no_orchestrator_and_no_reports(home: Path) -> None:

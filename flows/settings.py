@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from flows.pulse_config import PulseConfig
+from flows.service.config import ServiceConfig
 from monitoring.config import GateConfig, ProbationConfig, TriggerConfig
 from omni_model.acquisition.config import SelectionConfig
 from omni_model.config import ElasticConfig, ModelConfig, TrainConfig
@@ -116,6 +117,7 @@ class Settings(BaseSettings):
     probation: ProbationConfig = Field(default_factory=ProbationConfig)
     triggers: TriggerConfig = Field(default_factory=TriggerConfig)
     pulse: PulseConfig = Field(default_factory=PulseConfig)
+    service: ServiceConfig = Field(default_factory=ServiceConfig)
 
     @classmethod
     def settings_customise_sources(
@@ -139,7 +141,8 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-            raise SettingsError(f"{name}: {first['msg']}, got {first['input']!r}.") from error
+            got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"  # a section may hold a key
+            raise SettingsError(f"{name}: {first['msg']}{got}.") from error
         except json.JSONDecodeError as error:
             raise SettingsError(
                 f'A list in an {PREFIX}… variable must be JSON, such as ["a", "b"]: {error}.'

@@ -22,11 +22,13 @@ from flows.prefect_server import (
     users_own,
     withdraw,
 )
+from flows.service.config import NOTHING_SERVED
+from flows.service.listening import listen
 from flows.settings import Settings
 from flows.supervise import Service, Supervisor
 from flows.telemetry import OFF
 
-SERVER, RUNNER, PULSE = "prefect-server", "runner", "pulse"
+SERVER, RUNNER, PULSE, SERVICE = "prefect-server", "runner", "pulse", "service"
 
 
 def up(settings: Settings, say: Callable[[str], None], *, entrypoints: Sequence[str] = SERVED) -> int:
@@ -45,7 +47,8 @@ def up(settings: Settings, say: Callable[[str], None], *, entrypoints: Sequence[
             stack.enter_context(only_server(home, wait_s=60))
             stack.callback(withdraw, home)
         api = own or new_api(_usual_port(home))
-        services = table(home, api, serve_api=own is None, entrypoints=entrypoints)
+        live = live_service(settings)
+        services = [*table(home, api, serve_api=own is None, entrypoints=entrypoints), live]
         if own is None:
             announce(home, api)
         say(f"keeping {', '.join(service.name for service in services)} up for {home}; Ctrl-C stops it")
@@ -75,6 +78,31 @@ def table(home: Path, api: Api, *, serve_api: bool, entrypoints: Sequence[str] =
         name=PULSE, argv=(sys.executable, "-P", "-m", "flows.pulse", "--heartbeat", str(beat)), env=env, heartbeat=beat
     )
     return [server, runner, pulse] if serve_api else [runner, pulse]
+
+
+def live_service(settings: Settings) -> Service:
+    """The live service; a port of 0 is chosen here, so that it stays the same when the service starts again."""
+    config = settings.service
+    with listen(config) as listener:
+        port = listener.getsockname()[1]
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    address = f"http://{host}:{port}"
+    return Service(
+        name=SERVICE,
+        argv=(sys.executable, "-P", "-m", "flows.service"),
+        env={**OFF, "OMNI_HOME": str(settings.home), "OMNI_SERVICE__PORT": str(port), "PYTHONSAFEPATH": "1"},
+        ready=lambda: answers(address),
+        address=f"{address}/v1",
+    )
+
+
+def answers(address: str) -> bool:
+    """Whether the service answers its canary, or would but for a version, of which there is none before training."""
+    try:
+        health = httpx.get(f"{address}/health/ready", timeout=3, trust_env=False)
+        return health.status_code == 200 or bool(health.json()["reason"] == NOTHING_SERVED)
+    except (httpx.HTTPError, ValueError, KeyError):
+        return False
 
 
 def _usual_port(home: Path) -> int:

@@ -1,4 +1,4 @@
-"""Answering and feedback without a service: a manifest in, answers out, and what was right back in."""
+"""Answering and feedback: the live service, and the same without one, from a manifest and back."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from flows.cli.common import console, person, workspace
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (predict, feedback):
+    for command in (predict, feedback, serve):
         app.command()(command)
 
 
@@ -53,3 +53,11 @@ def feedback(
     with workspace() as ws:
         num_new = give_feedback(ws, answers, origin=f"human:{who or person()}")
     console.print(f"{num_new} new of {len(answers)}.", highlight=False)
+
+
+def serve() -> None:
+    """Answer over HTTP with the version in service, until Ctrl-C or SIGTERM; `omniloop up` does it too."""
+    from flows.service.running import serve as keep_serving
+
+    with workspace() as ws:
+        keep_serving(ws, lambda line: console.print(line, highlight=False))

@@ -119,7 +119,7 @@ def doctor() -> None:
 
 
 def up() -> None:
-    """Keep Prefect, the schedules and the pulse running until Ctrl-C or SIGTERM."""
+    """Keep the live service, Prefect, the schedules and the pulse running until Ctrl-C or SIGTERM."""
     from flows.settings import Settings
     from flows.up import up as keep_up
 

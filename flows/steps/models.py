@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from uuid import uuid4
 
 import torch
 
@@ -58,10 +59,14 @@ def materialise(ws: Workspace, digest: str) -> Path:
     """The checkpoint with this tree digest as a local folder, fetched from the blob store on first use."""
     folder = ws.home / "cache" / "checkpoints" / digest
     if not folder.exists():
-        arriving = folder.with_name(f"{digest}.arriving")
-        shutil.rmtree(arriving, ignore_errors=True)
+        arriving = folder.with_name(f"{digest}.{uuid4().hex}.arriving")
         ws.blobs.get_folder(digest, arriving)
-        arriving.rename(folder)
+        try:
+            arriving.rename(folder)
+        except OSError:
+            shutil.rmtree(arriving, ignore_errors=True)
+            if not folder.exists():  # else another process was faster, with the same bytes
+                raise
     return folder
 
 

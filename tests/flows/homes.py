@@ -44,6 +44,7 @@ SMALL: Mapping[str, str] = {
     "OMNI_GATE__MAX_ERROR_RISE": "0.9",
     "OMNI_GATE__MAX_LATENCY_RISE": "1000",
     "OMNI_GATE__HOLD_SMALL_FALLS": "false",
+    "OMNI_SERVICE__PORT": "0",
 }
 """Settings under which a round takes two seconds and an unhurt candidate passes the gate."""
 

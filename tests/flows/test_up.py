@@ -1,6 +1,7 @@
 """``omniloop up`` for real: Prefect's server and the runner, a schedule that fires, a crash, a second one, the end."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -45,7 +47,9 @@ def start(home: Path, log: Path) -> subprocess.Popen[bytes]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("OMNI_", "PREFECT_"))}
     with log.open("ab") as output:
         command = [sys.executable, "-W", "ignore", "-c", UP, FLOW]
-        return subprocess.Popen(command, env={**environ, "OMNI_HOME": str(home)}, stdout=output, stderr=output)
+        return subprocess.Popen(
+            command, env={**environ, "OMNI_HOME": str(home), "OMNI_SERVICE__PORT": "0"}, stdout=output, stderr=output
+        )
 
 
 class Kept:
@@ -89,6 +93,13 @@ def test_a_schedule_fires_and_the_flow_runs_in_a_process_of_its_own(kept: Kept, 
     remove(kept.api, "soon", entrypoint=FLOW)
     (first, *_) = tmp_path.glob("*.ran")
     assert int(first.stem) not in {kept.process.pid, kept.pid_of("runner"), kept.pid_of("prefect-server")}
+
+
+def test_the_live_service_runs_and_waits_for_a_first_version(kept: Kept) -> None:
+    wait_for(lambda: "service: ready at http://127.0.0.1:" in kept.said(), 60)
+    (address,) = re.findall(r"service: ready at (\S+)/v1", kept.said())
+    assert httpx.get(f"{address}/health/live", trust_env=False).status_code == 200
+    assert httpx.get(f"{address}/v1/versions", trust_env=False).json()["answering"] is None
 
 
 def test_commands_beside_it_use_its_server(kept: Kept) -> None:

@@ -1,0 +1,142 @@
+"""The FastAPI application: routes, health, metrics, and how errors are told."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi import Request as HttpRequest
+from fastapi.openapi.utils import get_openapi
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from db.errors import DatabaseError
+from flows.service.config import NOTHING_SERVED
+from flows.service.door import Door
+from flows.service.faults import Fault, fault_of
+from flows.service.live import LiveService
+from flows.service.routes import BODIES, routes
+from flows.service.wire import HealthOut, error_of
+from flows.workspace import Workspace
+from omni_model.errors import OmniError
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(ws: Workspace) -> FastAPI:
+    """The service of a workspace. Its threads live from start-up to shut-down of the returned application."""
+    service = LiveService(ws)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(service.close)
+
+    app = FastAPI(
+        title="Omniloop",
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,  # both pages would load scripts from somebody else's server
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+    )
+    app.state.service = service
+    app.include_router(routes(service))
+    add_health(app, service)
+    add_errors(app)
+    app.add_middleware(Door, api_key=service.config.api_key, metrics=service.metrics)
+    app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def add_health(app: FastAPI, service: LiveService) -> None:
+    """Health and metrics."""
+    not_yet: dict[int | str, dict[str, Any]] = {503: {"model": HealthOut, "description": "Not (yet)"}}
+
+    @app.get("/health/live")
+    async def live() -> HealthOut:
+        """The process answers."""
+        return HealthOut(status="live")
+
+    @app.get("/health/started", responses=not_yet, response_model=HealthOut)
+    async def started() -> Response:
+        """The database was read, and the version that it names was tried."""
+        ok = service.watch.has_looked
+        return told(HealthOut(status="started" if ok else "starting"), ok=ok)
+
+    @app.get("/health/ready", responses=not_yet, response_model=HealthOut)
+    async def ready() -> Response:
+        """A canary was answered within its deadline just now."""
+        if service.engine.served is None:
+            reason = service.watch.refusal or NOTHING_SERVED
+            return told(HealthOut(status="not ready", reason=reason), ok=False)
+        try:
+            deadline_s = service.config.ready_deadline_s
+            answer = await asyncio.get_running_loop().run_in_executor(None, canary, service, deadline_s)
+        except (OmniError, ValueError) as error:
+            return told(HealthOut(status="not ready", reason=str(error)), ok=False)
+        return told(HealthOut(status="ready", version=answer, reason=service.watch.refusal), ok=True)
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Prometheus's text format."""
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def canary(service: LiveService, deadline_s: float) -> int:
+    """The version that answered a canary."""
+    return service.engine.canary(deadline_s=deadline_s).version
+
+
+def told(health: HealthOut, *, ok: bool) -> Response:
+    """A state of health with the status that probes look at."""
+    return JSONResponse(health.model_dump(), 200 if ok else 503, {"Cache-Control": "no-store"})
+
+
+def add_errors(app: FastAPI) -> None:
+    """Every error as JSON with fact, value and mend."""
+
+    async def refuse(request: HttpRequest, error: Exception) -> Response:
+        fault = fault_of(error)
+        request_id = getattr(request.state, "request_id", "")
+        if fault is None:
+            logger.error("request %s failed", request_id, exc_info=error)
+            fact = f"The service failed: {type(error).__name__}."
+            fault = Fault(500, fact, "", f"Look for {request_id} in the service's log, and report it.")
+        return JSONResponse(error_of(fault, request_id), fault.status, dict(fault.headers))
+
+    async def unrouted(request: HttpRequest, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        mend = "See /v1/openapi.json for what can be asked, and how."
+        fault = Fault(error.status_code, f"{error.detail}.", f"{request.method} {request.url.path}", mend)
+        request_id = getattr(request.state, "request_id", "")
+        return JSONResponse(error_of(fault, request_id), fault.status, dict(error.headers or {}))
+
+    app.add_exception_handler(HTTPException, unrouted)
+
+    async def gone(request: HttpRequest, error: Exception) -> Response:
+        return Response(status_code=400)  # nobody reads it
+
+    app.add_exception_handler(ClientDisconnect, gone)
+    for kind in (Fault, ValueError, DatabaseError, OmniError, Exception):
+        app.add_exception_handler(kind, refuse)
+
+
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """The document, with the bodies that routes read themselves."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=version("omniloop"), routes=app.routes)
+        _, bodies = models_json_schema(
+            [(form, "validation") for form in BODIES], ref_template="#/components/schemas/{model}"
+        )
+        document.setdefault("components", {}).setdefault("schemas", {}).update(bodies["$defs"])
+        app.openapi_schema = document
+    return app.openapi_schema

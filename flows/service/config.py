@@ -1,0 +1,65 @@
+"""How the live service listens and how much it takes at once. Importing this file imports nothing heavy.
+
+>>> ServiceConfig(deadline_s=0)
+Traceback (most recent call last):
+ValueError: service.deadline_s must be above 0, got 0. Set OMNI_SERVICE__DEADLINE_S.
+>>> ServiceConfig(host="0.0.0.0")
+Traceback (most recent call last):
+ValueError: service.host '0.0.0.0' is open to the network but there is no key. Set OMNI_SERVICE__API_KEY.
+"""
+
+from dataclasses import dataclass, field
+
+from omni_model.serve.config import EngineConfig
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MIN_KEY_CHARS = 16
+NOTHING_SERVED = "no version is in service"
+"""What readiness says before the first promotion."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceConfig(EngineConfig):
+    """The service's address, limits and patience, beside the bounds of its engine."""
+
+    host: str = "127.0.0.1"
+    """Address to listen at; one other than this machine's own needs a key."""
+    port: int = 8765
+    """Port to listen at; 0 takes a free one."""
+    api_key: str = field(default="", repr=False)
+    """What clients send as `Authorization: Bearer …`; empty: nobody is asked."""
+    deadline_s: float = 10.0
+    """Seconds after which a request is no longer computed, unless it says less itself."""
+    ready_deadline_s: float = 2.0
+    """Seconds within which the canary must be answered for the service to be ready."""
+    max_body_bytes: int = 32 * 2**20
+    """Bytes of a request's body at most."""
+    max_samples: int = 64
+    """Samples of one batch request at most."""
+    log_rows: int = 2_000
+    """Answers that may wait to be logged; further ones are not logged, and counted."""
+    log_bytes: int = 128 * 2**20
+    """Bytes of inputs that may wait to be logged."""
+    poll_s: float = 0.5
+    """Between two looks at which version is in service."""
+    drain_s: int = 3
+    """Seconds that requests on their way get when the service is told to stop."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.port <= 65_535:
+            raise ValueError(f"service.port must lie in [0, 65535], got {self.port}. Set OMNI_SERVICE__PORT.")
+        for name in ("deadline_s", "ready_deadline_s", "max_body_bytes", "max_samples", "log_rows", "poll_s"):
+            if not getattr(self, name) > 0:
+                raise ValueError(
+                    f"service.{name} must be above 0, got {getattr(self, name)}. Set OMNI_SERVICE__{name.upper()}."
+                )
+        if self.api_key and len(self.api_key) < MIN_KEY_CHARS:
+            raise ValueError(
+                f"service.api_key must have {MIN_KEY_CHARS} characters or more, got {len(self.api_key)}. "
+                "Make one with `openssl rand -hex 24` and set OMNI_SERVICE__API_KEY."
+            )
+        if self.host not in LOOPBACK and not self.api_key:
+            raise ValueError(
+                f"service.host {self.host!r} is open to the network but there is no key. Set OMNI_SERVICE__API_KEY."
+            )

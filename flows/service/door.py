@@ -1,0 +1,71 @@
+"""The door in front of all routes: request ids, keys, and no requests of other people's web pages."""
+
+import hmac
+import logging
+import re
+import time
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from flows.service.faults import Fault
+from flows.service.metrics import Metrics
+from flows.service.wire import error_of
+
+logger = logging.getLogger(__name__)
+
+OPEN_PATHS = ("/health/live", "/health/ready", "/health/started")
+"""Answered without a key, for whoever looks after processes."""
+SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+class Door:
+    """ASGI middleware. The client's `X-Request-ID` is taken if it is a plain word, and goes back with every answer."""
+
+    def __init__(self, app: ASGIApp, *, api_key: str, metrics: Metrics) -> None:
+        self._app, self._key, self._metrics = app, api_key.encode(), metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if SAFE_ID.fullmatch(given) else uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        began, status = time.monotonic(), 500
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        try:
+            fault = self._refusal(scope["path"], headers)
+            if fault is None:
+                await self._app(scope, receive, answer)
+            else:
+                response = JSONResponse(error_of(fault, request_id), fault.status, dict(fault.headers))
+                await response(scope, receive, answer)
+        finally:
+            route = getattr(scope.get("route"), "path", "unknown")
+            self._metrics.requests.labels(route, str(status)).inc()
+            logger.info("%s %s %d %.4f s %s", scope["method"], route, status, time.monotonic() - began, request_id)
+
+    def _refusal(self, path: str, headers: Headers) -> Fault | None:
+        """Why a request may not come in; None if it may."""
+        site = headers.get("sec-fetch-site", "none")
+        if site not in ("none", "same-origin"):
+            mend = "Ask from your own server rather than from a page of another origin."
+            return Fault(403, "Requests of web pages of another origin are refused.", f"Sec-Fetch-Site: {site}", mend)
+        if not self._key or path in OPEN_PATHS:
+            return None
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(key.strip().encode(), self._key):
+            return None
+        mend = "Send `Authorization: Bearer KEY` with the service's key."
+        return Fault(401, "The key is missing or wrong.", "not shown", mend, {"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,68 @@
+"""What Prometheus is told: counters kept here, and what engine and log hold at the moment of the question."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from omni_model.serve.exchange import Latency
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """A number that something else keeps."""
+
+    name: str
+    help: str
+    value: float
+    is_total: bool = False
+    """Only ever grows."""
+
+
+class Levels(Collector):
+    """Asks for all levels when Prometheus does."""
+
+    def __init__(self, look: Callable[[], Iterable[Level]]) -> None:
+        self._look = look
+
+    def collect(self) -> Iterable[Metric]:
+        for level in self._look():
+            family = CounterMetricFamily if level.is_total else GaugeMetricFamily
+            yield family(level.name, level.help, value=level.value)
+
+
+class Metrics:
+    """The service's own registry, so that nothing of another library's shows up in it."""
+
+    def __init__(self, look: Callable[[], Iterable[Level]]) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self.requests = Counter(
+            "omniloop_requests", "HTTP requests by route and status.", ["route", "status"], registry=self._registry
+        )
+        self.predictions = Counter(
+            "omniloop_predictions", "Answers by version and task.", ["version", "task"], registry=self._registry
+        )
+        self.latency = Histogram(
+            "omniloop_latency_seconds", "Parts of an answer's time.", ["part"], buckets=SECONDS, registry=self._registry
+        )
+        self.batch_rows = Histogram("omniloop_batch_rows", "Rows of a batch.", buckets=ROWS, registry=self._registry)
+        self.swaps = Counter("omniloop_swaps", "Changes of the version in service.", registry=self._registry)
+        self.refused = Counter(
+            "omniloop_refused_versions", "Versions that failed their check.", registry=self._registry
+        )
+        self._registry.register(Levels(look))
+
+    def observe(self, latency: Latency) -> None:
+        """Count the parts of an answer's time."""
+        parts = {"queue": latency.queue_s, "decode": latency.decode_s, "encode": latency.encode_s}
+        for part, seconds in {**parts, "fuse": latency.fuse_s, "total": latency.total_s}.items():
+            self.latency.labels(part).observe(seconds)
+
+    def text(self) -> bytes:
+        """Everything in Prometheus's text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,97 @@
+"""What goes into the engine and what comes out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from omni_model.serve.cache import Key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One thing to answer, its values still encoded."""
+
+    id: str
+    """Becomes the prediction's id."""
+    task: str
+    instruction: str = ""
+    """Empty: the task's first wording."""
+    content: Mapping[str, bytes] = field(default_factory=dict)
+    """Modality to encoded bytes. Without any, the model answers the instruction alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A request ready for a batch: what is cached is named by its key alone."""
+
+    request: Request
+    space: str
+    """Identity of the encoders that it was prepared for."""
+    keys: Mapping[str, Key]
+    """By block: the modalities used, and the instruction."""
+    values: Mapping[Key, Tensor]
+    """[T, ...] of those that were not in the cache."""
+    ignored: Mapping[str, str]
+    """Modality to the reason why it was not used."""
+    queued_s: float = 0.0
+    """Time it waited before it was decoded."""
+    decode_s: float = 0.0
+    ready_at: float = 0.0
+    """When it was ready, by the engine's clock."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Where the time of one answer went, in seconds. Encoding and fusing are those of its whole batch."""
+
+    queue_s: float
+    decode_s: float
+    encode_s: float
+    fuse_s: float
+
+    @property
+    def total_s(self) -> float:
+        """All parts together."""
+        return self.queue_s + self.decode_s + self.encode_s + self.fuse_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a version said to a request."""
+
+    id: str
+    version: int
+    generation: int
+    task: str
+    instruction: str
+    """As the model was asked it."""
+    answer: str
+    probabilities: Mapping[str, float]
+    """Calibrated, by answer of the task; they sum to 1."""
+    received: tuple[str, ...]
+    used: tuple[str, ...]
+    ignored: Mapping[str, str]
+    latency: Latency
+
+    @property
+    def probability(self) -> float:
+        """Calibrated probability of the answer."""
+        return self.probabilities[self.answer]
+
+    @property
+    def entropy(self) -> float:
+        """Entropy of the calibrated probabilities, in nats."""
+        return entropy_of(self.probabilities.values())
+
+
+def entropy_of(probabilities: Iterable[float]) -> float:
+    """Entropy in nats; 0 log 0 is 0.
+
+    >>> round(entropy_of([0.5, 0.5]), 4), entropy_of([1.0, 0.0])
+    (0.6931, 0.0)
+    """
+    return sum(-p * math.log(p) for p in probabilities if p > 0) or 0.0

@@ -42,13 +42,14 @@ def trained_on(session: Session, version: int) -> set[str]:
 
 
 def count_tainted(session: Session, version: int) -> int:
-    """How many samples went into the weights in the version's own round whose label in force is in quarantine now."""
+    """How many labels that the version's own round learnt, or repeated, are in quarantine now."""
     statement = (
         select(func.count())
         .select_from(RoundSampleRow)
         .join(ReleaseRow, ReleaseRow.round_id == RoundSampleRow.round_id)
         .join(LabelRow, LabelRow.sample_id == RoundSampleRow.sample_id)
         .where(ReleaseRow.version == version, RoundSampleRow.role.in_(LEARNT))
-        .where(LabelRow.superseded_at.is_(None), LabelRow.quarantined_at.is_not(None))
+        .where(LabelRow.superseded_at.is_(None), LabelRow.created_at <= ReleaseRow.created_at)
+        .where(LabelRow.quarantined_at.is_not(None))
     )
     return session.scalars(statement).one()

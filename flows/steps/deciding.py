@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.records import Release, Round
 from db.repository import audit, lineage, releases, rounds, triggers, versions
+from db.repository.common import hold_the_loop
 from flows.failpoints import failpoint
 from flows.workspace import Workspace
 from monitoring.comparison import from_json
@@ -39,6 +40,7 @@ def decide(ws: Workspace, round_: Round, release: Release) -> Decision:
         judged = verdict_of(ws, validated, ws.settings.gate)
         verdict, reasons = judged.decision, judged.reasons
     with ws.database.write() as session:
+        hold_the_loop(session)
         release = versions.get_release(session, release.version)
         if release.state != "candidate":
             moved, told = release, overtaken(session, release)

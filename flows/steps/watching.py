@@ -6,9 +6,9 @@ it is asked. A fall rolls back to the last accepted version in one transaction, 
 
 from dataclasses import dataclass
 
-from db.errors import IllegalMove
 from db.records import NewPair, Release, ScoredPrediction
 from db.repository import probation, releases, samples, versions
+from db.repository.common import hold_the_loop
 from flows.steps.models import load_release
 from flows.steps.stored import load_samples
 from flows.workspace import Workspace
@@ -102,12 +102,12 @@ def act(ws: Workspace, release: Release, state: ProbationState) -> Release:
         "relative_fall": state.relative_fall,
     }
     step = releases.rollback if state.verdict == ROLLBACK else releases.accept
-    try:
-        with ws.database.write() as session:
-            moved = step(session, release.version, who=WATCHER, why=state.reason, numbers=numbers, now=ws.clock())
-    except IllegalMove as faster:
-        ws.reporter.say(f"probation   v{release.version} was moved by somebody else meanwhile: {faster}")
-        with ws.database.read() as session:
-            return versions.get_release(session, release.version)
+    with ws.database.write() as session:
+        hold_the_loop(session)
+        present = versions.get_release(session, release.version)
+        if present.state != release.state:
+            ws.reporter.say(f"probation   v{release.version} was moved by somebody else meanwhile: {present.state}")
+            return present
+        moved = step(session, release.version, who=WATCHER, why=state.reason, numbers=numbers, now=ws.clock())
     ws.reporter.say(f"probation   v{release.version}: {state.reason}")
     return moved

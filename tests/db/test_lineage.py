@@ -92,13 +92,14 @@ def test_lifting_a_quarantine_gives_back_the_whole_batch_but_nothing_of_another_
 
 def test_a_version_knows_how_many_of_its_labels_were_set_aside_since(database: Database) -> None:
     with database.write() as session:
-        add_samples(session, "a", "b", "c")
+        add_samples(session, "a", "b", "c", "d")
         asking = open_round(session, "asking")
         label(session, "a", round_id=asking.id)
+        labels.add_label(session, "d", "0", "human:ann", round_id=asking.id, now=later(15))
         for id_ in "bc":
             label(session, id_)
         rounds.close(session, asking.id, "nothing_to_train", now=NOW)
-        train(session, "one", None, a="base", b="base", c="validation")
+        train(session, "one", None, a="base", b="base", c="validation", d="unlabelled")
         assert lineage.count_tainted(session, 1) == 0
         rounds.quarantine(session, asking.id, who="ann", reason="careless", now=later(20))
         assert lineage.count_tainted(session, 1) == 1

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from db.repository import releases, rounds, samples
-from db.rounds import LEARNT
+from db.rounds import BATCH
 from flows.errors import FrozenPartMoved
 from flows.reporter import SILENT
 from flows.settings import Settings
@@ -37,13 +37,15 @@ class Seen:
     """Ids of the samples that came to each use."""
 
     trained: set[str] = field(default_factory=set)
+    beside: set[str] = field(default_factory=set)
+    """Learnt from without a label."""
     replayed: set[str] = field(default_factory=set)
     validated: set[str] = field(default_factory=set)
     selected_from: set[str] = field(default_factory=set)
 
     @property
     def all(self) -> set[str]:
-        return self.trained | self.replayed | self.validated | self.selected_from
+        return self.trained | self.beside | self.replayed | self.validated | self.selected_from
 
 
 @contextmanager
@@ -58,7 +60,9 @@ def watching() -> Iterator[Seen]:
         return real_fit(model, rows, val, *args, **kwargs)
 
     def tune(model: Any, new: Any, replay: Any, val: Any, *args: Any, **kwargs: Any) -> Any:
-        seen.trained |= set(new.ids)
+        known = [answer is not None for answer in new.answers]
+        seen.trained |= {id_ for id_, is_known in zip(new.ids, known, strict=True) if is_known}
+        seen.beside |= {id_ for id_, is_known in zip(new.ids, known, strict=True) if not is_known}
         seen.replayed |= set(replay.ids)
         seen.validated |= set(val.ids)
         return real_tune(model, new, replay, val, *args, **kwargs)
@@ -98,7 +102,7 @@ def test_the_test_split_is_never_trained_selected_or_validated_on(
     splits = {name: {row.id for row in homes.of_split(ws, name)} for name in ("train", "val", "test")}
     assert len(splits["test"]) == 2 * homes.SIZES["test"]
     assert not seen.all & splits["test"]
-    assert seen.trained | seen.replayed | seen.selected_from <= splits["train"]
+    assert seen.trained | seen.beside | seen.replayed | seen.selected_from <= splits["train"]
     assert seen.validated <= splits["val"]
     with ws.database.read() as session:
         members = {row.sample_id for id_ in (1, 2) for row in rounds.round_samples(session, id_)}
@@ -111,11 +115,12 @@ def test_what_was_trained_on_is_what_the_round_remembers(ws: Workspace, right: d
     with watching() as seen:
         run_whole_round(ws, right)
     with ws.database.read() as session:
-        new = {row.sample_id for row in rounds.round_samples(session, 2, *LEARNT) if row.role != "replay"}
+        new = {row.sample_id for row in rounds.round_samples(session, 2, *BATCH)}
         replayed = {row.sample_id for row in rounds.round_samples(session, 2, "replay")}
         base = {row.sample_id for row in rounds.round_samples(session, 1, "base")}
         asked_for_validation = {row.sample_id for row in rounds.round_samples(session, 2, "validation")}
-    assert (seen.trained, seen.replayed) == (new, replayed)
+        beside = {row.sample_id for row in rounds.round_samples(session, 2, "unlabelled")}
+    assert (seen.trained, seen.replayed, seen.beside) == (new, replayed, beside)
     assert replayed == base
     assert asked_for_validation <= seen.validated
     assert not seen.validated & (new | replayed)
@@ -139,9 +144,7 @@ def test_labels_of_a_rejected_round_are_not_learnt_until_a_person_lifts_the_quar
         run_whole_round(ws, right)
     assert states(ws)[3] == "probation"
     assert second.trained
-    assert not second.trained & first.trained
-    assert not second.replayed & first.trained
-    assert not second.selected_from & first.trained
+    assert not second.all & first.trained
     with ws.database.write() as session:
         releases.accept(session, 3, who="ann", why="fine", now=ws.clock())
         rounds.lift_quarantine(session, 2, who="ann", why="it was the learning rate", now=ws.clock())

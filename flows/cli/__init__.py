@@ -5,7 +5,7 @@ import sys
 import typer
 
 from flows.cli import data, labels, live, loop, models, rounds, schedule
-from flows.cli.common import console, fail
+from flows.cli.common import fail
 from flows.telemetry import silence
 
 app = typer.Typer(
@@ -26,18 +26,12 @@ app.add_typer(schedule.app, name="schedule")
 
 
 def main() -> None:
-    """Entry point of ``omniloop``: runs the command and turns a known error into one readable line and exit code 1."""
+    """Entry point of ``omniloop``: runs the command and turns a known error into one readable line and exit code 1.
+
+    A wrong command line is exit code 2, Ctrl-C is 130; typer tells both.
+    """
     silence()
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except typer.Abort:
-        console.print("Stopped.")
-        sys.exit(130)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
+        app()
     except Exception as error:  # noqa: BLE001  the last stop: `fail` shows what it knows and re-raises the rest
         sys.exit(fail(error))

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
 from rich.console import Console
 from rich.markup import escape
 
@@ -60,13 +59,10 @@ def person() -> str:
 
 
 def fail(error: BaseException) -> int:
-    """Tell an error and return the exit code: 2 for a wrong command line, 1 for what the message explains.
+    """Tell an error that a person can mend, and return the exit code.
 
     An error that nobody foresaw is raised again with its traceback: hiding it would help nobody.
     """
-    if isinstance(error, click.ClickException):
-        error.show()
-        return error.exit_code
     if isinstance(error, expected_errors()):
         errors.print(f"[red]error:[/red] {escape(sentence(error))}", highlight=False)
         return 1

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.common import console, person, workspace
+from flows.cli.common import console, errors, person, workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +34,8 @@ def predict(
         for row in rows
         if row is not None
     ]
+    for reason in report.faults:
+        errors.print(f"  {reason}", highlight=False, markup=False)
     if out is None:
         typer.echo("\n".join(lines))
     else:

@@ -102,10 +102,10 @@ def reconcile() -> None:
 
 def request(kind: Annotated[str, typer.Argument(help="drift, performance, new_labels, schedule or manual")]) -> None:
     """Ask for a round without waiting for it; requests of one kind that wait together count as one."""
-    from db.repository import triggers
+    from flows.steps.requesting import request_round
 
-    with workspace() as ws, ws.database.write() as session:
-        waiting = triggers.request(session, kind, now=ws.clock())
+    with workspace() as ws:
+        waiting = request_round(ws, kind)
     console.print(f"A round is requested ({kind}, asked {waiting.num_requests} times).", highlight=False)
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from db.records import OutboxMessage
 from db.repository import audit, outbox, versions
+from db.repository.common import hold_the_loop
 from flows.failpoints import failpoint
 from flows.workspace import Workspace
 
@@ -32,12 +33,13 @@ class Reconciliation:
 def reconcile(ws: Workspace) -> Reconciliation:
     """Project the releases onto MLflow and deliver the outbox. The releases win over what MLflow says.
 
-    Messages are taken before the releases are read: a move that comes later leaves a message for the next turn.
+    Messages are taken at the moment at which the releases are read: a move that comes later leaves its message for the
+    next turn.
     """
     with ws.database.write() as session:
+        hold_the_loop(session)
         is_settled = not outbox.waiting(session, "mlflow_alias")
         moves = outbox.claim(session, "mlflow_alias", now=ws.clock(), limit=MOST_MESSAGES)
-    with ws.database.read() as session:
         wanted = wanted_aliases(session)
         states = {row.mlflow_version: row.state for row in versions.history(session) if row.mlflow_version}
     present = ws.registry.aliases()

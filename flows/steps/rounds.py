@@ -16,17 +16,13 @@ from flows.home import exclusive
 from flows.steps.deciding import Decision, decide
 from flows.steps.labelling import finish_labelling, waiting_for_labels
 from flows.steps.registering import register
+from flows.steps.requesting import RESUME, TRIGGERS, check_trigger
 from flows.steps.selecting import filter_pool
 from flows.steps.tuning import NothingToTrain, Superseded, train_first, tune_round
 from flows.steps.validating import validate
 from flows.workspace import Workspace
 
 StepFunction = Callable[[Workspace, Round], None]
-
-TRIGGERS = ("manual", "schedule", "new_labels", "drift", "performance")
-"""What may ask for a round."""
-RESUME = "resume"
-"""Asks for no round, only that an open one goes on."""
 
 
 def plain(step: StepFunction) -> StepFunction:
@@ -81,12 +77,6 @@ def open_round(ws: Workspace, trigger: str) -> Round:
     failpoint("round.opened")
     ws.reporter.say(f"round {round_.id:<5} opened by {trigger}, from {f'v{base.version}' if base else 'nothing'}")
     return round_
-
-
-def check_trigger(trigger: str, *allowed: str) -> None:
-    """Refuse a word that asks for nothing we know."""
-    if trigger not in allowed:
-        raise ValueError(f"There is no trigger {trigger!r}. Use one of {', '.join(allowed)}.")
 
 
 def run_round(ws: Workspace, trigger: str, *, wrap: Callable[[StepFunction], StepFunction] = plain) -> RoundReport:

@@ -207,6 +207,11 @@ def stopping_at(name: str) -> Iterator[None]:
         yield
 
 
+def waiting(ws: Workspace) -> int:
+    """How many samples wait for a label."""
+    return len(waiting_for_labels(ws, open_round(ws)))
+
+
 def open_round(ws: Workspace) -> Round:
     """The round that is open."""
     with ws.database.read() as session:

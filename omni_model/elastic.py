@@ -45,7 +45,7 @@ def tune(
     move, the sets must be prepared ones (`prepare_samples`), else either kind will do. With `checkpoint_dir`, a tuning
     that was killed goes on where it was, bit for bit. Raises `FrozenLayersMoved` if any frozen tensor changed.
     """
-    own = new.select(new.unlabelled) if config.own_share else new.select([])
+    own = concatenate([rows.select(rows.unlabelled if config.own_share else []) for rows in (new, replay)])
     new, replay, val = (rows.select(rows.labelled) for rows in (new, replay, val))
     if not len(new):
         raise ValueError("No new row has an answer. Label some of the selected samples first.")

@@ -62,8 +62,8 @@ def active_part(mel_TC: Tensor, radius: float = 2.0) -> tuple[float, float]:
 
     Centre and spread of the loudness above its median, squared so that noise weighs little: centre +- radius * spread.
 
-    >>> active_part(torch.eye(9)[:, 4:5], radius=2.0)
-    (2.0, 6.0)
+    >>> [round(frame, 2) for frame in active_part(torch.eye(21)[:, 10:11], radius=2.0)]
+    [7.17, 12.83]
     """
     num_frames = mel_TC.shape[0]
     loud_T = nn.functional.avg_pool1d(mel_TC.mean(dim=1)[None], 5, 1, 2, count_include_pad=False)[0]

@@ -107,7 +107,7 @@ def test_loading_does_not_touch_the_random_state(base: tuple[Path, str]) -> None
 
 
 def test_nothing_there_is_an_error_with_a_mend(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="No checkpoint at .*Give a folder that `save` has written"):
+    with pytest.raises(CheckpointError, match=r"No checkpoint at .*Give a folder that `save` has written"):
         load(tmp_path / "nowhere")
 
 

@@ -37,7 +37,7 @@ def test_another_model_goes_through_the_whole_loop(sample: Callable[..., Sample]
         encode_samples(model, rows[40:50]),
         encode_samples(model, rows[:10]),
         encode_samples(model, rows[30:40]),
-        ElasticConfig(epochs=3),
+        ElasticConfig(epochs=3, replay_share=0.5, own_share=0.0),
         seed=0,
     )
     assert report.frozen_digest_before == report.frozen_digest_after != ""

@@ -10,6 +10,7 @@ from db.repository import labels, releases, rounds, triggers
 from flows.errors import HomeError, NothingToDo
 from flows.home import exclusive
 from flows.settings import Settings
+from flows.steps import tuning
 from flows.steps.rounds import do_decide, open_round, run_round, run_steps
 from flows.steps.watching import watch_probation
 from flows.workspace import Workspace, open_workspace
@@ -221,6 +222,19 @@ def test_a_killed_training_whose_labels_have_changed_starts_anew(ws: Workspace, 
         first = rounds.round_samples(session, corrected.id, "selected")[0].sample_id
         labels.add_label(session, first, str((int(right[first]) + 1) % 10), "human:ann", now=ws.clock())
     assert run_round(ws, "resume").decision is not None
+
+
+def test_a_killed_training_goes_on_after_the_epochs_that_it_had_done(
+    ws: Workspace, right: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_round(ws, "drift")
+    label_waiting(ws, right)
+    with homes.stopping_at("tune.epoch"):
+        run_round(ws, "resume")
+    reached: list[str] = []
+    monkeypatch.setattr(tuning, "failpoint", reached.append)
+    run_round(ws, "resume")
+    assert reached.count("tune.epoch") == ws.settings.elastic.epochs - 1
 
 
 def stop_before_decision(ws: Workspace, right: dict[str, str]) -> None:

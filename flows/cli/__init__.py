@@ -1,5 +1,6 @@
 """The command line. Heavy libraries are imported by the commands that need them, so the others answer at once."""
 
+import os
 import sys
 
 import typer
@@ -31,6 +32,8 @@ def main() -> None:
     A wrong command line is exit code 2, Ctrl-C is 130; typer tells both.
     """
     silence()
+    if sys.argv[1:2] != ["up"]:  # steps speak for themselves at a terminal; under `up` Prefect keeps its own log
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     try:
         app()
     except Exception as error:  # noqa: BLE001  the last stop: `fail` shows what it knows and re-raises the rest

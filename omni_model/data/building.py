@@ -79,7 +79,7 @@ def main(build: Build, description: str, arguments: Sequence[str] | None = None)
     out: Path = parser.parse_args(arguments).out
     try:
         manifest = build(out, show)
-    except RuntimeError as error:
+    except OmniError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     record = read_record(out)

@@ -25,10 +25,12 @@ MARKER = ".demo"
 def run_demo(settings: Settings, console: Console, json_file: Path | None = None) -> dict[str, Any]:
     """Run the whole story in ``<home>/demo``, print its report, and write its figures to ``json_file``."""
     started = time.monotonic()
+    if json_file is not None:
+        json_file.touch()  # a path that cannot be written is told now, not after minutes
     prepare(settings.home)
     with exclusive(settings.home, "the demo"):
         home = cleared(settings.home / "demo")
-        ws = open_workspace(Settings.load(home=home), ConsoleReporter(console))
+        ws = open_workspace(apart(home), ConsoleReporter(console))
         console.print("Starting a local Prefect and reading the embedded data set …")
         world = World.create()
         with prefect_api(home):
@@ -41,6 +43,13 @@ def run_demo(settings: Settings, console: Console, json_file: Path | None = None
         console.print(f"\nDone in {figures['wall_s']:.0f} s.", highlight=False)
         ws.database.close()
     return figures
+
+
+def apart(home: Path) -> Settings:
+    """The user's settings with every store in the demo's own home, whatever database or MLflow they name: the story's
+    versions are not for production.
+    """
+    return Settings.load(home=home, database_url="", blob_url="", mlflow_uri="")
 
 
 def cleared(home: Path) -> Path:

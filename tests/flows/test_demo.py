@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from flows.settings import PREFIX
+from flows.demo.run import apart, cleared, run_demo
+from flows.errors import HomeError
+from flows.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 KEYS = {
@@ -23,6 +26,30 @@ KEYS = {
     "frozen_unchanged",
     "wall_s",
 }
+
+
+def test_the_demo_keeps_away_from_the_stores_that_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DATABASE_URL", "BLOB_URL", "MLFLOW_URI"):
+        monkeypatch.setenv(f"OMNI_{name}", "postgresql://production")
+    settings = apart(tmp_path / "demo")
+    for url in (settings.database_url, settings.blob_url, settings.mlflow_uri):
+        assert str(tmp_path / "demo") in url
+
+
+def test_the_demo_clears_no_folder_that_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(HomeError, match="is not the demo's"):
+        cleared(tmp_path)
+    assert (tmp_path / "thesis.txt").exists()
+    assert cleared(cleared(tmp_path / "demo")) == tmp_path / "demo"
+
+
+def test_figures_that_cannot_be_written_are_told_before_the_story_begins(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        run_demo(Settings.load(home=tmp_path / "home"), Console(), tmp_path / "nowhere" / "out.json")
+    assert not (tmp_path / "home").exists()
 
 
 @pytest.mark.slow

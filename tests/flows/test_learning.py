@@ -120,6 +120,7 @@ def test_what_was_trained_on_is_what_the_round_remembers(ws: Workspace, right: d
         base = {row.sample_id for row in rounds.round_samples(session, 1, "base")}
         asked_for_validation = {row.sample_id for row in rounds.round_samples(session, 2, "validation")}
         beside = {row.sample_id for row in rounds.round_samples(session, 2, "unlabelled")}
+    assert beside
     assert (seen.trained, seen.replayed, seen.beside) == (new, replayed, beside)
     assert replayed == base
     assert asked_for_validation <= seen.validated

@@ -15,9 +15,11 @@ from db.models.loop import (
     ServingRow,
     TriggerRow,
 )
+from db.models.serving import ArtefactRow, KeyRow, MirrorRow, TrialRow
 
 __all__ = [
     "AlertRow",
+    "ArtefactRow",
     "AuditRow",
     "Base",
     "BaselineRow",
@@ -25,9 +27,11 @@ __all__ = [
     "FaultRow",
     "FeedbackRow",
     "IngestRow",
+    "KeyRow",
     "LabelRow",
     "LabelSkipRow",
     "MeasurementRow",
+    "MirrorRow",
     "OutboxRow",
     "PairRow",
     "PredictionRow",
@@ -39,5 +43,6 @@ __all__ = [
     "SampleRow",
     "ServingRow",
     "TaskRow",
+    "TrialRow",
     "TriggerRow",
 ]

@@ -29,8 +29,10 @@ from db.records.live import (
     ScoredPrediction,
 )
 from db.records.loop import AuditEntry, OutboxMessage, Release, Round, RoundSample, RoundStep, Serving, Trigger
+from db.records.serving import Agreement, NewMirror, Trial
 
 __all__ = [
+    "Agreement",
     "Alert",
     "AuditEntry",
     "Baseline",
@@ -45,6 +47,7 @@ __all__ = [
     "NewFault",
     "NewLabel",
     "NewMeasurement",
+    "NewMirror",
     "NewPair",
     "NewPrediction",
     "NewSample",
@@ -60,5 +63,6 @@ __all__ = [
     "Serving",
     "StoredSample",
     "Task",
+    "Trial",
     "Trigger",
 ]

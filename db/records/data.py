@@ -185,6 +185,8 @@ class Deletion:
     """Digests that no other sample uses: remove them from the blob store."""
     num_labels: int = 0
     num_predictions: int = 0
+    num_mirrors: int = 0
+    """What other versions answered to the same requests."""
     num_rounds: int = 0
     """Rounds that it was a member of."""
     trained_versions: tuple[int, ...] = ()

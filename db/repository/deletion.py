@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Text, cast, delete, func, or_, select
+from sqlalchemy import delete, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from db.errors import NotFound
-from db.models import BlobRow, FaultRow, LabelRow, PairRow, PredictionRow, ReleaseRow, RoundSampleRow, SampleRow
+from db.models import (
+    BlobRow,
+    FaultRow,
+    LabelRow,
+    MirrorRow,
+    PairRow,
+    PredictionRow,
+    ReleaseRow,
+    RoundSampleRow,
+    SampleRow,
+)
 from db.records import Deletion
 from db.repository import audit, samples
-from db.repository.common import hold_the_loop, write
+from db.repository.common import MANY_IDS, hold_the_loop, in_chunks, write
 from db.rounds import LEARNT
 
 
 def delete_sample(session: Session, sample_id: str, *, who: str, why: str, now: datetime) -> Deletion:
-    """Remove a sample with its labels, queue entries, memberships in rounds, predictions, feedback, probation pairs and
-    faults. `NotFound` if there is none.
+    """Remove a sample with its labels, queue entries, memberships in rounds, predictions, feedback, second answers,
+    probation pairs and faults. `NotFound` if there is none.
 
     The blobs in the result are used by no other sample: delete them from the blob store once this is committed. Weights
     do not forget: `trained_versions` learnt from it, `derived_versions` descend from those. The audit trail keeps the
@@ -31,9 +41,10 @@ def delete_sample(session: Session, sample_id: str, *, who: str, why: str, now: 
     trained = _trained_versions(session, sample_id)
     deletion = Deletion(
         sample_id=sample_id,
-        blobs=_only_used_by(session, sample_id, sorted(set(found[0].inputs.values()))),
+        blobs=unnamed(session, found[0].inputs.values(), without=[sample_id]),
         num_labels=_count(session, LabelRow, sample_id),
         num_predictions=_count(session, PredictionRow, sample_id),
+        num_mirrors=_count_mirrors(session, sample_id),
         num_rounds=_count(session, RoundSampleRow, sample_id),
         trained_versions=tuple(trained),
         derived_versions=tuple(_descendants(session, trained)),
@@ -42,6 +53,7 @@ def delete_sample(session: Session, sample_id: str, *, who: str, why: str, now: 
     numbers = {
         "num_labels": deletion.num_labels,
         "num_predictions": deletion.num_predictions,
+        "num_mirrors": deletion.num_mirrors,
         "num_blobs": len(deletion.blobs),
         "trained_versions": trained,
         "derived_versions": list(deletion.derived_versions),
@@ -52,11 +64,34 @@ def delete_sample(session: Session, sample_id: str, *, who: str, why: str, now: 
     return deletion
 
 
+def unnamed(session: Session, digests: Iterable[str], *, without: Sequence[str] = ()) -> tuple[str, ...]:
+    """Those of the digests that no sample uses, apart from the samples `without`; sorted."""
+    asked = sorted(set(digests))
+    used = named(session, asked, without=without)
+    return tuple(digest for digest in asked if digest not in used)
+
+
+def named(session: Session, digests: Sequence[str], *, without: Sequence[str] = ()) -> set[str]:
+    """Those of the digests that a sample uses, apart from the samples `without`. Reads every sample once: deletions are
+    rare, and an index would cost each ingest.
+    """
+    is_postgres = session.get_bind().dialect.name == "postgresql"
+    each = func.jsonb_each_text if is_postgres else func.json_each
+    entry = each(SampleRow.inputs).table_valued("key", "value")
+    found: set[str] = set()
+    for chunk in in_chunks(digests, MANY_IDS):
+        statement = select(entry.c.value).select_from(SampleRow).join(entry, true()).where(entry.c.value.in_(chunk))
+        if without:
+            statement = statement.where(SampleRow.id.not_in(without))
+        found.update(session.scalars(statement.distinct()))
+    return found
+
+
 def _delete_rows(session: Session, sample_id: str, blobs: Sequence[str]) -> None:
     logged = select(PredictionRow.id).where(PredictionRow.sample_id == sample_id)
     for statement in (
         delete(PairRow).where(or_(PairRow.key == sample_id, PairRow.key.in_(logged))),
-        delete(PredictionRow).where(PredictionRow.sample_id == sample_id),  # feedback goes with it
+        delete(PredictionRow).where(PredictionRow.sample_id == sample_id),  # feedback and mirrors go with it
         delete(FaultRow).where(FaultRow.sample_id == sample_id),
         delete(SampleRow).where(SampleRow.id == sample_id),  # labels, queue entries, memberships go with it
         delete(BlobRow).where(BlobRow.digest.in_(blobs)),
@@ -84,20 +119,12 @@ def _descendants(session: Session, versions: Sequence[int]) -> list[int]:
     return sorted(carriers - set(versions))
 
 
-def _only_used_by(session: Session, sample_id: str, digests: Sequence[str]) -> tuple[str, ...]:
-    """The digests that no other sample uses. Reads every sample once: deletions are rare, and an index would cost each
-    ingest.
-    """
-    inputs = cast(SampleRow.inputs, Text)
-    return tuple(
-        digest
-        for digest in digests
-        if session.scalars(
-            select(SampleRow.id).where(SampleRow.id != sample_id, inputs.contains(digest, autoescape=True)).limit(1)
-        ).first()
-        is None
-    )
-
-
 def _count(session: Session, row: type[LabelRow | PredictionRow | RoundSampleRow], sample_id: str) -> int:
     return session.scalars(select(func.count()).select_from(row).where(row.sample_id == sample_id)).one()
+
+
+def _count_mirrors(session: Session, sample_id: str) -> int:
+    statement = (
+        select(func.count()).select_from(MirrorRow).join(PredictionRow, PredictionRow.id == MirrorRow.prediction_id)
+    )
+    return session.scalars(statement.where(PredictionRow.sample_id == sample_id)).one()

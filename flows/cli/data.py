@@ -72,15 +72,18 @@ def delete(
     who: Annotated[str, typer.Option(help="Your name in the audit trail.")] = "",
 ) -> None:
     """Delete a sample with its media, labels, log rows and replay membership; lists the versions that learnt it."""
-    from db.repository.deletion import delete_sample
+    from flows.steps.forgetting import forget_sample
 
     with workspace() as ws:
-        with ws.database.write() as session:
-            gone = delete_sample(session, sample_id, who=who or person(), why=why, now=ws.clock())
-        for digest in gone.blobs:
-            ws.blobs.delete(digest)
-    learnt = ", ".join(f"v{version}" for version in (*gone.trained_versions, *gone.derived_versions)) or "none"
-    console.print(f"{sample_id} is deleted. Versions that learnt it: {learnt}.", highlight=False)
+        gone = forget_sample(ws, sample_id, who or person(), why)
+    trained = ", ".join(f"v{version}" for version in gone.trained_versions) or "none"
+    derived = ", ".join(f"v{version}" for version in gone.derived_versions) or "none"
+    console.print(
+        f"{sample_id} is deleted, with {gone.num_labels} labels, {gone.num_predictions} answers, {gone.num_mirrors} "
+        f"second answers, {len(gone.blobs)} files, and its part in {gone.num_rounds} rounds.\n"
+        f"Versions that learnt it: {trained}. Versions that descend from those: {derived}.",
+        highlight=False,
+    )
 
 
 @app.command("build")

@@ -9,13 +9,14 @@ from db.blobs import digest_of
 from db.engine import Database
 from db.errors import NotFound
 from db.models import Base
-from db.records import NewFault, NewPair, RoundSample
+from db.records import NewFault, NewMirror, NewPair, RoundSample
 from db.repository import (
     audit,
     deletion,
     feedback,
     ingests,
     label_queue,
+    mirrors,
     probation,
     releases,
     rounds,
@@ -59,6 +60,8 @@ def learn(database: Database) -> None:
         assert entry is not None
         label_queue.skip(session, entry.id, who="ann", now=NOW)
         log_prediction(session, "p", 1, sample_id="secret")
+        mirrored = NewMirror(prediction_id="p", version=2, answer="1", confidence=0.5, latency_s=0.1)
+        assert mirrors.log(session, [mirrored], now=NOW) == []
         feedback.add(session, "p", "0", origin="human:ann", now=NOW)
         probation.add_pairs(
             session, 1, [NewPair(key=key, new_correct=True, old_correct=True) for key in ("p", "x")], now=NOW
@@ -73,6 +76,8 @@ def test_nothing_is_left_of_a_deleted_sample_but_the_audit_line(database: Databa
         gone = deletion.delete_sample(session, "secret", who="ann", why="asked to", now=NOW)
     assert (gone.trained_versions, gone.derived_versions) == ((1,), (2, 3))
     assert (gone.blobs, gone.num_labels, gone.num_predictions, gone.num_rounds) == ((OWN,), 2, 1, 2)
+    assert gone.num_mirrors == 1
+    assert rows_that_mention(database, "'p'") == {}
     assert rows_that_mention(database, "secret") == {"audit": 1}
     assert rows_that_mention(database, OWN) == {}
     assert set(rows_that_mention(database, SHARED)) == {"samples", "blobs"}
@@ -91,3 +96,13 @@ def test_a_sample_that_was_never_used_goes_quietly(database: Database) -> None:
         assert (gone.trained_versions, gone.derived_versions, gone.num_rounds) == ((), (), 0)
         with pytest.raises(NotFound, match="no sample 'a'"):
             deletion.delete_sample(session, "a", who="ann", why="", now=NOW)
+
+
+def test_bytes_are_named_by_every_sample_that_uses_them(database: Database) -> None:
+    with database.write() as session:
+        add_samples(session, "a", inputs={"image": OWN, "text": SHARED})
+        add_samples(session, "b", inputs={"text": SHARED})
+        assert deletion.named(session, [OWN, SHARED, "x"]) == {OWN, SHARED}
+        assert deletion.named(session, [OWN, SHARED], without=["a"]) == {SHARED}
+        assert deletion.unnamed(session, [SHARED, OWN], without=["a", "b"]) == tuple(sorted([OWN, SHARED]))
+        assert deletion.unnamed(session, []) == ()

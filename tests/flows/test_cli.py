@@ -107,7 +107,8 @@ def test_data_goes_in_is_counted_listed_and_deleted(
     row = next(line for line in run("data", "list").out.splitlines() if "│ en " in line)
     assert [cell.strip() for cell in row.strip("│").split("│")] == ["en", "6", "0", "0"]
     gone = run("data", "delete", labelled[0].id, "--why", "asked for")
-    assert gone.out == f"{labelled[0].id} is deleted. Versions that learnt it: none.\n"
+    assert gone.out.startswith(f"{labelled[0].id} is deleted, with 1 labels, 0 answers, ")
+    assert "Versions that learnt it: none. Versions that descend from those: none." in gone.out
     again = run("data", "delete", labelled[0].id, "--why", "asked for")
     assert (again.code, again.err.count("\n")) == (1, 1)
 

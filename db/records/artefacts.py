@@ -1,0 +1,23 @@
+"""The record of something made for a version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from db.records.loop import Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artefact:
+    """Something made for a version and kept in the blob store."""
+
+    id: int
+    version: int
+    kind: str
+    """What it is, such as `msn`: how modalities are chosen."""
+    digest: str
+    """Of its bytes in the blob store."""
+    detail: Json
+    """Figures about it."""
+    created_at: datetime

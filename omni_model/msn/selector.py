@@ -1,0 +1,147 @@
+"""A version's own selector: the tree proposes, the measured table checks. A few microseconds a choice, no torch.
+
+What holds for every choice, whatever the tree says:
+- it is a subset of what is available, and empty only if nothing is;
+- it keeps the budget, by the measured costs, whenever any subset does, and else is the one that comes nearest to it;
+- in a measured situation it is as accurate, by the measured accuracies, as anything that keeps the budget; so a larger
+  budget never gives a lower expected accuracy than a smaller one that could be kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from omni_model.msn.choice import Budget, Choice
+from omni_model.msn.rules import STATIC_RULES
+from omni_model.msn.table import SLACK, Costs, Situation, Subset, Table, named, table_from
+from omni_model.msn.tree import Node, evaluate, features_of, fit_tree, lessons_of, node_from, num_leaves, rules, to_json
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredSelector:
+    """The tree of one model and what was measured of it."""
+
+    table: Table
+    tree: Node
+
+    def choose(self, task: str, available: frozenset[str], budget: Budget) -> Choice:
+        """The best subset that keeps to the budget; the nearest one if none does."""
+        if not available or (budget.share is None and budget.latency_s is None):
+            return Choice(subset=available, why="")
+        known = available.intersection(self.table.modalities)
+        costs = self.table.costs_of(task)
+        if not known or costs is None:
+            return STATIC_RULES.choose(task, available, budget)
+        subset = self._within(task, known, budget, costs)
+        return Choice(
+            subset=subset, why="" if subset == available else self._reason(task, known, subset, budget, costs)
+        )
+
+    def _within(self, task: str, known: Subset, budget: Budget, costs: Costs) -> Subset:
+        """The tree's answer if it stands up to what was measured, else the table's."""
+        proposed = evaluate(self.tree, features_of(task, known, budget))
+        situation = self.table.by_situation.get((task, known))
+        if situation is not None:
+            best = situation.best(costs, budget)
+            return proposed if self._stands(situation, proposed, best, costs, budget) else best
+        if proposed and proposed <= known and costs.keeps(proposed, known, budget):
+            return proposed
+        return self._unmeasured(task, known, budget, costs)
+
+    @staticmethod
+    def _stands(situation: Situation, proposed: Subset, best: Subset, costs: Costs, budget: Budget) -> bool:
+        """Is the proposal one that was scored, within the budget, and no worse than the best?"""
+        accuracy = situation.accuracy
+        return proposed == best or (
+            proposed in accuracy
+            and accuracy[proposed] >= accuracy[best]
+            and costs.keeps(proposed, situation.available, budget)
+        )
+
+    @staticmethod
+    def _unmeasured(task: str, known: Subset, budget: Budget, costs: Costs) -> Subset:
+        """Costs are known and accuracies are not: the static rules if they keep the budget, else what comes nearest.
+
+        Of several subsets that keep it, the one that looks at most.
+        """
+        ruled = STATIC_RULES.choose(task, known, budget).subset
+        if costs.keeps(ruled, known, budget):
+            return ruled
+        excess = {subset: costs.excess(subset, known, budget) for subset in subsets_of(known)}
+        fitting = [subset for subset, value in excess.items() if value <= 1 + SLACK]
+        if fitting:
+            return max(fitting, key=lambda subset: (len(subset), costs.batched.of(subset), named(subset)))
+        return min(excess, key=lambda subset: (excess[subset], named(subset)))
+
+    def _reason(self, task: str, known: Subset, subset: Subset, budget: Budget, costs: Costs) -> str:
+        """Why the others are left out."""
+        if costs.keeps(known, known, budget):
+            situation = self.table.by_situation.get((task, known))
+            measured = "" if situation is None else f" ({situation.accuracy[subset]:.0%} right when measured)"
+            return f"{named(subset)} does as well without it{measured}"
+        bounds = []
+        if budget.share is not None:
+            bounds.append(f"{budget.share:.0%} of the work")
+        if budget.latency_s is not None:
+            bounds.append(f"{1e3 * budget.latency_s:.3g} ms")
+        allowed = " and ".join(bounds)
+        if costs.keeps(subset, known, budget):
+            return f"the budget of {allowed} allows {named(subset)}"
+        return f"the budget of {allowed} allows nothing, and {named(subset)} comes nearest"
+
+    @property
+    def agreement(self) -> float:
+        """Share of the lessons, budgets around every cost of every situation, in which the tree's own answer stands."""
+        told = lessons_of(self.table)
+        return sum(evaluate(self.tree, features) == wanted for features, wanted in told) / len(told) if told else 1.0
+
+    def rules(self) -> str:
+        """The tree as text to read."""
+        return "\n".join(rules(self.tree))
+
+    def to_json(self) -> str:
+        """The artefact's bytes as text; `selector_from` reads them back equal."""
+        content: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "table": self.table.to_json(),
+            "tree": to_json(self.tree),
+        }
+        return json.dumps(content, indent=1, sort_keys=True)
+
+    @property
+    def num_leaves(self) -> int:
+        """Answers of the tree."""
+        return num_leaves(self.tree)
+
+
+def fit_selector(table: Table, *, max_leaves: int) -> MeasuredSelector:
+    """A selector from what was measured. Raises `ValueError` if no situation was."""
+    return MeasuredSelector(table=table, tree=fit_tree(table, max_leaves=max_leaves))
+
+
+def selector_from(text: str | bytes) -> MeasuredSelector:
+    """The inverse of `MeasuredSelector.to_json`. Raises `ValueError` for anything else."""
+    try:
+        raw = json.loads(text)
+        version = raw["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"its schema_version is {version!r}, not {SCHEMA_VERSION}")
+        return MeasuredSelector(table=table_from(raw["table"]), tree=node_from(raw["tree"]))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"This is no modality selector: {error}. Fit one with `omniloop msn fit`.") from error
+
+
+def subsets_of(available: Iterable[str]) -> list[Subset]:
+    """Every subset but the empty one, small ones first.
+
+    >>> [sorted(subset) for subset in subsets_of({"b", "a"})]
+    [['a'], ['b'], ['a', 'b']]
+    """
+    names = sorted(available)
+    return [frozenset(some) for size in range(1, len(names) + 1) for some in combinations(names, size)]

@@ -16,17 +16,10 @@ from db.models import ReleaseRow
 from db.records import Release
 from db.records.loop import Json
 from db.releases import State
+from db.repository import trial_ends
+from db.repository.checks import check_generation, check_move, check_way_is_free, refusal
 from db.repository.common import fetch_one, hold_the_loop, insert_into, rows_of, write
-from db.repository.moves import (
-    check_generation,
-    check_move,
-    check_way_is_free,
-    move,
-    put_in_service,
-    record_move,
-    refusal,
-    set_columns,
-)
+from db.repository.moves import move, put_in_service, record_move, set_columns
 from db.repository.versions import (
     get_release,
     history,
@@ -146,7 +139,8 @@ def promote(
             "Promote the first one with probation=False."
         )
     move(session, release, target, who=who, why=why, numbers=numbers, now=now)
-    put_in_service(session, version, previous=serving(session).version, now=now)
+    trial_ends.forget_other_pairs(session, version, serving(session).version)
+    put_in_service(session, version, previous=serving(session).version, who=who, now=now)
     return get_release(session, version)
 
 
@@ -197,7 +191,7 @@ def rollback(
         )
     move(session, release, "rolled_back", who=who, why=why, numbers=numbers, now=now)
     fallback = last_accepted(session, before=target.version)
-    put_in_service(session, target.version, previous=None if fallback is None else fallback.version, now=now)
+    put_in_service(session, target.version, previous=None if fallback is None else fallback.version, who=who, now=now)
     return get_release(session, version)
 
 

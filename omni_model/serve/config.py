@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+MAY_BE_0 = ("cache_bytes", "mirror_rows")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
@@ -24,12 +26,20 @@ class EngineConfig:
     """Memory for encoder outputs, in bytes; 0 switches the cache off."""
     decode_threads: int = 2
     """Threads that turn bytes into what the encoders take."""
+    degrade_from: float = 0.5
+    """Share of the queue in use from which answers become cheaper, down to the cheapest at a full queue; 1 is off."""
+    mirror_rows: int = 64
+    """Requests that may wait for a trial's second answer; what does not fit is dropped and counted."""
 
     def __post_init__(self) -> None:
         for entry in fields(EngineConfig):
-            value, least = getattr(self, entry.name), 0 if entry.name == "cache_bytes" else 1
-            if not value >= least:
+            value, least = getattr(self, entry.name), 0 if entry.name in MAY_BE_0 else 1
+            if entry.type == "int" and not value >= least:
                 bound = "0 or more" if least == 0 else "above 0"
                 raise ValueError(
                     f"service.{entry.name} must be {bound}, got {value!r}. Set OMNI_SERVICE__{entry.name.upper()}."
                 )
+        if not 0 <= self.degrade_from <= 1:
+            raise ValueError(
+                f"service.degrade_from must lie in [0, 1], got {self.degrade_from}. Set OMNI_SERVICE__DEGRADE_FROM."
+            )

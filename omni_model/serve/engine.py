@@ -18,8 +18,10 @@ from torch import Tensor
 
 from omni_model.data.errors import DecodeError, RowError
 from omni_model.errors import OmniError
+from omni_model.msn.choice import Selector
 from omni_model.protocol import LoopModel
 from omni_model.serve.batcher import Clock, MicroBatcher
+from omni_model.serve.budget import allowance, left_by_load
 from omni_model.serve.cache import CacheCounts, FeatureCache, Key
 from omni_model.serve.config import EngineConfig
 from omni_model.serve.errors import (
@@ -31,7 +33,9 @@ from omni_model.serve.errors import (
     VersionRefused,
 )
 from omni_model.serve.exchange import Answer, Latency, Prepared, Request
-from omni_model.serve.served import Served, check, encode, fuse, prepare, served
+from omni_model.serve.golden import check
+from omni_model.serve.preparing import instruction_of, prepare
+from omni_model.serve.served import Served, encode, fuse, served
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +64,9 @@ class Engine:
         secret: bytes,
         clock: Clock = time.monotonic,
         on_batch: Callable[[int], None] = lambda num_rows: None,
+        fallback: Selector | None = None,
     ) -> None:
-        self._config, self._clock = config, clock
+        self._config, self._clock, self._fallback = config, clock, fallback
         self._cache = FeatureCache(config.cache_bytes, secret=secret)
         self._served: Served | None = None
         self._warm: dict[int, Served] = {}
@@ -115,7 +120,13 @@ class Engine:
             raise DeadlinePassed(0.0) from error
 
     def put_in_service(
-        self, version: int, generation: int, load: Callable[[], LoopModel], *, golden: Sequence[Request] = ()
+        self,
+        version: int,
+        generation: int,
+        load: Callable[[], LoopModel],
+        *,
+        golden: Sequence[Request] = (),
+        selector: Selector | None = None,
     ) -> None:
         """Load a version beside the one in service, check it on golden requests, and only then change over.
 
@@ -127,15 +138,26 @@ class Engine:
             try:
                 known = self._warm.get(version)
                 if known is not None:
-                    fresh = replace(known, generation=generation)
+                    fresh = replace(known, generation=generation, selector=selector or known.selector)
                 else:
-                    fresh = served(version, generation, load())
+                    fresh = served(version, generation, load(), selector)
                     check(fresh, golden)
+                    fresh = replace(fresh, fallback=self._fallback)
             except Exception as error:
                 raise VersionRefused(version, str(error) or type(error).__name__) from error
             old = self._served
             self._served = fresh
             self._warm = {each.version: each for each in (old, fresh) if each is not None}
+
+    def set_selector(self, version: int, selector: Selector | None) -> None:
+        """Give a version in memory another selector; one that is not in memory is left alone."""
+        with self._swapping:
+            known = self._warm.get(version)
+            if known is None:
+                return
+            fresh = self._warm[version] = replace(known, selector=selector)
+            if self._served is not None and self._served.version == version:
+                self._served = fresh
 
     def withdraw(self) -> None:
         """Serve nothing any more; what was in service stays warm."""
@@ -176,7 +198,8 @@ class Engine:
             version = self._served
             if version is None:
                 raise NothingServed
-            ready = prepare(version, request, self._cache)
+            left = left_by_load(self._num_open, self._config.queue_rows, self._config.degrade_from)
+            ready = prepare(version, request, self._cache, allowance(request.budget, left))
             now = self._clock()
             ready = replace(ready, queued_s=began - taken, decode_s=now - began, ready_at=now)
             waiting = self._batcher.submit(ready, num_tokens=self._tokens_of(ready), deadline=deadline)
@@ -213,7 +236,7 @@ class Engine:
 
     def _again(self, version: Served, row: Prepared) -> Prepared:
         """A request that was prepared for other encoders, prepared for these."""
-        fresh = prepare(version, row.request, self._cache)
+        fresh = prepare(version, row.request, self._cache, row.allowance)
         return replace(fresh, queued_s=row.queued_s, decode_s=row.decode_s, ready_at=row.ready_at)
 
     def _encode(self, version: Served, rows: Sequence[Prepared], missing: Sequence[Key]) -> Mapping[Key, Tensor]:
@@ -224,7 +247,7 @@ class Engine:
             if key not in values:
                 row = next(row for row in rows if key in row.keys.values())
                 block = next(name for name, known in row.keys.items() if known == key)
-                again = prepare(version, row.request, empty)
+                again = prepare(version, row.request, empty, row.allowance)
                 values[key] = again.values[again.keys[block]]
         made = encode(version, {key: values[key] for key in missing})
         for key, tokens in made.items():
@@ -246,13 +269,14 @@ def answer_of(version: Served, row: Prepared, said: Mapping[str, float], latency
         version=version.version,
         generation=version.generation,
         task=row.request.task,
-        instruction=row.request.instruction or task.instructions[0],
+        instruction=instruction_of(version, row.request),
         answer=max(probabilities, key=probabilities.__getitem__),
         probabilities=probabilities,
         received=tuple(sorted(row.request.content)),
         used=tuple(sorted(name for name in row.request.content if name not in row.ignored)),
         ignored=dict(row.ignored),
         latency=latency,
+        budget=None if row.allowance.budget is None else row.allowance.budget.share,
     )
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from omni_model.msn.choice import Budget
+from omni_model.serve.budget import UNBOUNDED, Allowance
 from omni_model.serve.cache import Key
 
 
@@ -22,6 +24,10 @@ class Request:
     """Empty: the task's first wording."""
     content: Mapping[str, bytes] = field(default_factory=dict)
     """Modality to encoded bytes. Without any, the model answers the instruction alone."""
+    budget: Budget | None = None
+    """What the answer may cost; None: use everything."""
+    key: str = ""
+    """Whose requests stay on one side of a canary; empty: the id, so that each request is on its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,8 @@ class Prepared:
     """[T, ...] of those that were not in the cache."""
     ignored: Mapping[str, str]
     """Modality to the reason why it was not used."""
+    allowance: Allowance = UNBOUNDED
+    """What the answer may cost, the load taken into account."""
     queued_s: float = 0.0
     """Time it waited before it was decoded."""
     decode_s: float = 0.0
@@ -76,6 +84,8 @@ class Answer:
     used: tuple[str, ...]
     ignored: Mapping[str, str]
     latency: Latency
+    budget: float | None = None
+    """Share of the full cost that the answer was allowed, 0-1, the load taken into account; None: not bounded."""
 
     @property
     def probability(self) -> float:

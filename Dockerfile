@@ -11,7 +11,7 @@ ENV PATH=/opt/omniloop/bin:$PATH
 WORKDIR /src
 COPY pyproject.toml requirements.lock ./
 RUN pip install "$(grep -oE '^torch==[^ ]+' requirements.lock)" --constraint requirements.lock ${TORCH_ARGS}
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > wanted.txt \
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['loop'], sep='\n')" > wanted.txt \
     && pip install --requirement wanted.txt --constraint requirements.lock
 COPY README.md LICENSE ./
 COPY omni_model omni_model

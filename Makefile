@@ -61,7 +61,7 @@ bench-%: $(SET_UP)
 	$(BIN)/python -m benchmarks.bench_$(subst -,_,$*) $(if $(IS_QUICK),--quick) $(ARGS)
 
 lock: $(BIN)/uv
-	@$(BIN)/uv pip compile pyproject.toml --group dev --extra benchmarks --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile pyproject.toml --group dev --extra benchmarks --extra loop --universal --python-version 3.11 \
 		--annotation-style line --custom-compile-command "make lock" $(CUDA:%=--no-emit-package %) \
 		$(if $(UPGRADE),--upgrade) --quiet --output-file $(LOCK)
 

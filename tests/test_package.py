@@ -25,6 +25,7 @@ PINS = {canonicalize_name(pin.name): pin for pin in (Requirement(line.split("#")
 LISTED = [
     *PYPROJECT["project"]["dependencies"],
     *PYPROJECT["project"]["optional-dependencies"]["benchmarks"],
+    *PYPROJECT["project"]["optional-dependencies"]["loop"],
     *PYPROJECT["dependency-groups"]["dev"],
 ]
 
@@ -82,7 +83,8 @@ def test_what_is_installed_is_what_the_lock_says() -> None:
 
 
 def test_each_imported_library_is_a_declared_dependency() -> None:
-    declared = {canonicalize_name(Requirement(text).name) for text in PYPROJECT["project"]["dependencies"]}
+    of_rooms = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["project"]["optional-dependencies"]["loop"]]
+    declared = {canonicalize_name(Requirement(text).name) for text in of_rooms}
     benchmarks = {canonicalize_name(Requirement(text).name) for text in LISTED}
     providers = metadata.packages_distributions()
     undeclared = []

@@ -5,6 +5,7 @@ import getpass
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,7 +13,9 @@ from rich.markup import escape
 from flows.errors import LoopError
 from flows.reporter import ConsoleReporter
 from flows.settings import Settings
-from flows.workspace import Workspace, open_workspace, use
+
+if TYPE_CHECKING:
+    from flows.workspace import Workspace
 
 console = Console(soft_wrap=True)
 errors = Console(stderr=True, soft_wrap=True)
@@ -27,10 +30,32 @@ MENDS = {
 }
 """What to do about an operating system's error, by its number."""
 
+OF_THE_LOOP = frozenset(
+    (
+        "alembic",
+        "apscheduler",
+        "evidently",
+        "filelock",
+        "fsspec",
+        "mlflow",
+        "packaging",
+        "pandas",
+        "prefect",
+        "psutil",
+        "psycopg",
+        "pyarrow",
+        "sklearn",
+        "sqlalchemy",
+    )
+)
+"""What the extra `loop` brings, as it is imported."""
+
 
 @contextmanager
-def workspace() -> Iterator[Workspace]:
+def workspace() -> "Iterator[Workspace]":
     """The home that the environment names, with progress shown on the terminal."""
+    from flows.workspace import open_workspace, use
+
     settings = Settings.load()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     ws = open_workspace(settings, ConsoleReporter(console))
@@ -42,7 +67,7 @@ def workspace() -> Iterator[Workspace]:
 
 
 @contextmanager
-def prefect_workspace() -> Iterator[Workspace]:
+def prefect_workspace() -> "Iterator[Workspace]":
     """The same with a Prefect API for the flows that the block runs."""
     from flows.prefect_server import prefect_api
 
@@ -63,10 +88,24 @@ def fail(error: BaseException) -> int:
 
     An error that nobody foresaw is raised again with its traceback: hiding it would help nobody.
     """
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in OF_THE_LOOP:
+        errors.print(f"[red]error:[/red] {escape(missing_extra(error))}", highlight=False)
+        return 1
     if isinstance(error, expected_errors()):
         errors.print(f"[red]error:[/red] {escape(sentence(error))}", highlight=False)
         return 1
     raise error
+
+
+def missing_extra(error: ModuleNotFoundError) -> str:
+    """What a light installation says to a command of the whole product.
+
+    >>> missing_extra(ModuleNotFoundError(name="mlflow"))
+    "This command needs mlflow, which a light installation leaves out. Run `pip install 'omniloop[loop]'`."
+    """
+    return (
+        f"This command needs {error.name}, which a light installation leaves out. Run `pip install 'omniloop[loop]'`."
+    )
 
 
 def expected_errors() -> tuple[type[BaseException], ...]:

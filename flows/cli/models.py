@@ -1,14 +1,16 @@
 """Versions: list, show, compare; approve, reject, roll back, each with who and why."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from db.records import Release
 from flows.cli.common import console, person, workspace
-from flows.workspace import Workspace
+
+if TYPE_CHECKING:
+    from flows.workspace import Workspace
 
 app = typer.Typer(help="Versions: list, show, compare, approve, reject, roll back.", no_args_is_help=True)
 Who = Annotated[str, typer.Option(help="Your name in the audit trail.")]
@@ -133,7 +135,7 @@ def move(step: Callable[..., Release], version: int, who: str, why: str) -> None
         tell(ws, moved)
 
 
-def tell(ws: Workspace, moved: Release) -> None:
+def tell(ws: "Workspace", moved: Release) -> None:
     """Say where a release is now, and what serves."""
     from db.repository import versions
 

@@ -17,16 +17,24 @@ class MsnConfig:
     max_leaves: int = 256
     """Leaves of the tree at most."""
     prior_rows: float = 30.0
-    """Rows that the accuracy with other modalities hidden counts for, beside rows that have exactly those in question."""
+    """Rows that the accuracy with other modalities hidden counts for, beside rows with exactly those in question."""
     min_rows: int = 10
     """Samples below which an accuracy is not believed, and the situation is left to the tree's other branches."""
     cost_rows: int = 8
-    """Samples of a task whose computing is timed, one by one and together."""
+    """Samples of a task whose computing is timed one by one."""
+    batch_rows: int = 32
+    """Samples of a task whose computing is timed together."""
     cost_repeats: int = 3
     """Times that each is timed; the median counts."""
 
     def __post_init__(self) -> None:
-        for name, least in (("max_leaves", 2), ("min_rows", 1), ("cost_rows", 1), ("cost_repeats", 1)):
+        for name, least in (
+            ("max_leaves", 2),
+            ("min_rows", 1),
+            ("cost_rows", 1),
+            ("batch_rows", 1),
+            ("cost_repeats", 1),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(
                     f"msn.{name} must be {least} or more, got {getattr(self, name)}. Set OMNI_MSN__{name.upper()}."

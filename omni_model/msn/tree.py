@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from omni_model.msn.choice import Budget
@@ -99,8 +100,8 @@ def _question(node: Split) -> str:
     if kind == "has":
         return f"there is no {name}"
     if node.feature == SHARE:
-        return f"the budget is at most {node.threshold:.1%} of the full work"
-    return f"the budget is at most {1e3 * node.threshold:.3g} ms"
+        return f"the budget is below {node.threshold:.1%} of the full work"
+    return f"the budget is below {1e3 * node.threshold:.3g} ms"
 
 
 def fit_tree(table: Table, *, max_leaves: int) -> Node:
@@ -139,12 +140,12 @@ def _lessons(costs: Costs, situation: Situation) -> Iterator[Lesson]:
     """Budgets at and just below each cost: as a share, in seconds, and both together; with the best subset for each."""
     available = situation.available
     shares = {costs.share(row.subset, available) for row in situation.scored} | {0.0, 1.0}
-    latencies = {costs.alone.of(row.subset) for row in situation.scored}
+    latencies = {costs.alone.of(row.subset) for row in situation.scored} - {0.0}
     pairs = [(share, UNBOUNDED_S) for share in _around(shares, most=1.0)]
     pairs += [(1.0, latency_s) for latency_s in _around(latencies, most=UNBOUNDED_S)]
     for row in situation.scored:
-        share, latency_s = costs.share(row.subset, available), costs.alone.of(row.subset)
-        pairs += [(one, two) for one in _around([share], most=1.0) for two in _around([latency_s], most=UNBOUNDED_S)]
+        both = costs.share(row.subset, available), costs.alone.of(row.subset) or UNBOUNDED_S
+        pairs += product(_around(both[:1], most=1.0), _around(both[1:], most=UNBOUNDED_S))
     for share, latency_s in pairs:
         budget = Budget(share=share, latency_s=latency_s)
         yield features_of(situation.task, available, budget), situation.best(costs, budget)

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from flows.cli import data, labels, live, loop, models, rounds, schedule
+from flows.cli import data, keys, labels, live, loop, models, rounds, schedule, trials
 from flows.cli.common import fail
 from flows.telemetry import silence
 
@@ -20,10 +20,12 @@ app = typer.Typer(
 loop.register(app)
 live.register(app)
 app.add_typer(data.app, name="data")
+app.add_typer(keys.app, name="keys")
 app.add_typer(labels.app, name="labels")
 app.add_typer(rounds.app, name="rounds")
 app.add_typer(models.app, name="models")
 app.add_typer(schedule.app, name="schedule")
+app.add_typer(trials.app, name="trials")
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ def main() -> int:
     ws = open_workspace(settings, LogReporter(logging.getLogger("omniloop")))
     try:
         serve(ws, logging.getLogger("omniloop").warning)
-    except HomeError as error:
+    except (HomeError, ValueError) as error:
         logging.getLogger("omniloop").error("%s", error)
         return 1
     finally:

@@ -9,35 +9,51 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi import Request as HttpRequest
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from db.errors import DatabaseError
-from flows.service.config import NOTHING_SERVED
+from flows.service.asking import Asking
+from flows.service.config import LOOPBACK, NOTHING_SERVED
+from flows.service.control import control
 from flows.service.door import Door
-from flows.service.faults import Fault, fault_of
+from flows.service.faults import Fault, fault_of, shown
+from flows.service.forms import BatchIn, FeedbackIn, HealthOut, IngestIn, MoveIn, PredictIn, SampleIn
+from flows.service.ingest import Intake
+from flows.service.keys import OPEN, KeyTable
 from flows.service.live import LiveService
-from flows.service.routes import BODIES, routes
-from flows.service.wire import HealthOut, error_of
+from flows.service.routes import REFUSALS, routes
+from flows.service.scopes import ScopeTable, needs
+from flows.service.uris import Fetcher
+from flows.service.wire import error_of
 from flows.workspace import Workspace
 from omni_model.errors import OmniError
 
 logger = logging.getLogger(__name__)
 
+BODIES = (PredictIn, BatchIn, FeedbackIn, IngestIn, SampleIn, MoveIn)
+"""Forms that routes read themselves."""
+
 
 def create_app(ws: Workspace) -> FastAPI:
     """The service of a workspace. Its threads live from start-up to shut-down of the returned application."""
     service = LiveService(ws)
+    config = service.config
+    keys = KeyTable(ws.database, master=config.api_key, may_be_open=config.host in LOOPBACK)
+    fetcher = Fetcher(config.uri_prefixes, max_bytes=config.max_body_bytes, timeout_s=config.uri_timeout_s)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             yield
         finally:
+            fetcher.close()
+            keys.close()
             await asyncio.to_thread(service.close)
 
     app = FastAPI(
@@ -49,10 +65,12 @@ def create_app(ws: Workspace) -> FastAPI:
         openapi_url="/v1/openapi.json",
     )
     app.state.service = service
-    app.include_router(routes(service))
+    asking = Asking(service, fetcher)
+    for router in (routes(service, asking, Intake(service, fetcher)), control(service)):
+        app.router.routes.extend(router.routes)
     add_health(app, service)
     add_errors(app)
-    app.add_middleware(Door, api_key=service.config.api_key, metrics=service.metrics)
+    app.add_middleware(Door, keys=keys, scopes=ScopeTable(lambda: app.routes), metrics=service.metrics)
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -61,18 +79,18 @@ def add_health(app: FastAPI, service: LiveService) -> None:
     """Health and metrics."""
     not_yet: dict[int | str, dict[str, Any]] = {503: {"model": HealthOut, "description": "Not (yet)"}}
 
-    @app.get("/health/live")
+    @app.get("/health/live", openapi_extra=needs(OPEN))
     async def live() -> HealthOut:
         """The process answers."""
         return HealthOut(status="live")
 
-    @app.get("/health/started", responses=not_yet, response_model=HealthOut)
+    @app.get("/health/started", responses=not_yet, response_model=HealthOut, openapi_extra=needs(OPEN))
     async def started() -> Response:
         """The database was read, and the version that it names was tried."""
         ok = service.watch.has_looked
         return told(HealthOut(status="started" if ok else "starting"), ok=ok)
 
-    @app.get("/health/ready", responses=not_yet, response_model=HealthOut)
+    @app.get("/health/ready", responses=not_yet, response_model=HealthOut, openapi_extra=needs(OPEN))
     async def ready() -> Response:
         """A canary was answered within its deadline just now."""
         if service.engine.served is None:
@@ -85,7 +103,7 @@ def add_health(app: FastAPI, service: LiveService) -> None:
             return told(HealthOut(status="not ready", reason=str(error)), ok=False)
         return told(HealthOut(status="ready", version=answer, reason=service.watch.refusal), ok=True)
 
-    @app.get("/metrics", response_class=Response)
+    @app.get("/metrics", response_class=PlainTextResponse, responses=REFUSALS, openapi_extra=needs("operate"))
     async def metrics() -> Response:
         """Prometheus's text format."""
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
@@ -126,6 +144,15 @@ def add_errors(app: FastAPI) -> None:
         return Response(status_code=400)  # nobody reads it
 
     app.add_exception_handler(ClientDisconnect, gone)
+
+    async def unfit(request: HttpRequest, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        mend = "Correct it; /v1/openapi.json has the form."
+        return await refuse(request, Fault(422, f"{place}: {first['msg']}.", shown(first.get("input", "")), mend))
+
+    app.add_exception_handler(RequestValidationError, unfit)
     for kind in (Fault, ValueError, DatabaseError, OmniError, Exception):
         app.add_exception_handler(kind, refuse)
 
@@ -137,6 +164,8 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         _, bodies = models_json_schema(
             [(form, "validation") for form in BODIES], ref_template="#/components/schemas/{model}"
         )
-        document.setdefault("components", {}).setdefault("schemas", {}).update(bodies["$defs"])
+        parts = document.setdefault("components", {})
+        parts.setdefault("schemas", {}).update(bodies["$defs"])
+        parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         app.openapi_schema = document
     return app.openapi_schema

@@ -3,9 +3,9 @@
 >>> ServiceConfig(deadline_s=0)
 Traceback (most recent call last):
 ValueError: service.deadline_s must be above 0, got 0. Set OMNI_SERVICE__DEADLINE_S.
->>> ServiceConfig(host="0.0.0.0")
+>>> ServiceConfig(uri_prefixes=("ftp://host/",))
 Traceback (most recent call last):
-ValueError: service.host '0.0.0.0' is open to the network but there is no key. Set OMNI_SERVICE__API_KEY.
+ValueError: service.uri_prefixes must be like https://host/folder/, got 'ftp://host/'. Set OMNI_SERVICE__URI_PREFIXES.
 """
 
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from omni_model.serve.config import EngineConfig
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MIN_KEY_CHARS = 16
+URI_SCHEMES = ("file", "http", "https", "s3", "gs", "abfs", "az", "memory")
 NOTHING_SERVED = "no version is in service"
 """What readiness says before the first promotion."""
 
@@ -23,11 +24,15 @@ class ServiceConfig(EngineConfig):
     """The service's address, limits and patience, beside the bounds of its engine."""
 
     host: str = "127.0.0.1"
-    """Address to listen at; one other than this machine's own needs a key."""
+    """Address to listen at; at one other than this machine's own the service starts only if there is a key."""
     port: int = 8765
     """Port to listen at; 0 takes a free one."""
     api_key: str = field(default="", repr=False)
-    """What clients send as `Authorization: Bearer …`; empty: nobody is asked."""
+    """A key that may do everything, beside those of `omniloop keys`; empty: none."""
+    uri_prefixes: tuple[str, ...] = ()
+    """What URIs in requests may begin with, each a scheme, a host and a folder that ends with a slash; none: none."""
+    uri_timeout_s: float = 5.0
+    """Seconds within which the URIs of one sample must be read."""
     deadline_s: float = 10.0
     """Seconds after which a request is no longer computed, unless it says less itself."""
     ready_deadline_s: float = 2.0
@@ -49,7 +54,15 @@ class ServiceConfig(EngineConfig):
         super().__post_init__()
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"service.port must lie in [0, 65535], got {self.port}. Set OMNI_SERVICE__PORT.")
-        for name in ("deadline_s", "ready_deadline_s", "max_body_bytes", "max_samples", "log_rows", "poll_s"):
+        for name in (
+            "deadline_s",
+            "ready_deadline_s",
+            "uri_timeout_s",
+            "max_body_bytes",
+            "max_samples",
+            "log_rows",
+            "poll_s",
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(
                     f"service.{name} must be above 0, got {getattr(self, name)}. Set OMNI_SERVICE__{name.upper()}."
@@ -59,7 +72,10 @@ class ServiceConfig(EngineConfig):
                 f"service.api_key must have {MIN_KEY_CHARS} characters or more, got {len(self.api_key)}. "
                 "Make one with `openssl rand -hex 24` and set OMNI_SERVICE__API_KEY."
             )
-        if self.host not in LOOPBACK and not self.api_key:
-            raise ValueError(
-                f"service.host {self.host!r} is open to the network but there is no key. Set OMNI_SERVICE__API_KEY."
-            )
+        for prefix in self.uri_prefixes:
+            scheme, has_scheme, place = prefix.partition("://")
+            if scheme not in URI_SCHEMES or not has_scheme or not place.endswith("/") or any(c in place for c in "?#@"):
+                raise ValueError(
+                    f"service.uri_prefixes must be like https://host/folder/, got {prefix!r}. "
+                    "Set OMNI_SERVICE__URI_PREFIXES."
+                )

@@ -1,41 +1,42 @@
-"""The door in front of all routes: request ids, keys, and no requests of other people's web pages."""
+"""The door in front of all routes: request ids, keys and what they open, no requests of other people's web pages."""
 
-import hmac
 import logging
 import re
 import time
 from uuid import uuid4
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flows.service.faults import Fault
+from flows.service.keys import ANYBODY, OPEN, Caller, KeyTable
 from flows.service.metrics import Metrics
+from flows.service.scopes import ScopeTable
 from flows.service.wire import error_of
 
 logger = logging.getLogger(__name__)
 
-OPEN_PATHS = ("/health/live", "/health/ready", "/health/started")
-"""Answered without a key, for whoever looks after processes."""
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+WANTED = (b"x-request-id", b"sec-fetch-site", b"authorization")
 
 
 class Door:
     """ASGI middleware. The client's `X-Request-ID` is taken if it is a plain word, and goes back with every answer."""
 
-    def __init__(self, app: ASGIApp, *, api_key: str, metrics: Metrics) -> None:
-        self._app, self._key, self._metrics = app, api_key.encode(), metrics
+    def __init__(self, app: ASGIApp, *, keys: KeyTable, scopes: ScopeTable, metrics: Metrics) -> None:
+        self._app, self._keys, self._scopes, self._metrics = app, keys, scopes, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
+        began, status, name = time.monotonic(), 500, ""
+        headers = {name: value for name, value in scope["headers"] if name in WANTED}
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if SAFE_ID.fullmatch(given) else uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
-        began, status = time.monotonic(), 500
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -45,27 +46,39 @@ class Door:
             await send(message)
 
         try:
-            fault = self._refusal(scope["path"], headers)
-            if fault is None:
-                await self._app(scope, receive, answer)
-            else:
+            try:
+                state["caller"] = caller = await self._admit(scope, headers)
+            except Fault as fault:
                 response = JSONResponse(error_of(fault, request_id), fault.status, dict(fault.headers))
                 await response(scope, receive, answer)
+            else:
+                name = caller.name
+                await self._app(scope, receive, answer)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             self._metrics.requests.labels(route, str(status)).inc()
-            logger.info("%s %s %d %.4f s %s", scope["method"], route, status, time.monotonic() - began, request_id)
+            if logger.isEnabledFor(logging.INFO):
+                seconds = round(time.monotonic() - began, 6)
+                fields = {"request_id": request_id, "route": route, "status": status, "seconds": seconds, "key": name}
+                logger.info("%s %s %d", scope["method"], route, status, extra=fields)
 
-    def _refusal(self, path: str, headers: Headers) -> Fault | None:
-        """Why a request may not come in; None if it may."""
-        site = headers.get("sec-fetch-site", "none")
-        if site not in ("none", "same-origin"):
+    async def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> Caller:
+        """Who asks. Raises :class:`Fault` for who may not."""
+        site = headers.get(b"sec-fetch-site", b"none")
+        if site not in (b"none", b"same-origin"):
             mend = "Ask from your own server rather than from a page of another origin."
-            return Fault(403, "Requests of web pages of another origin are refused.", f"Sec-Fetch-Site: {site}", mend)
-        if not self._key or path in OPEN_PATHS:
-            return None
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(key.strip().encode(), self._key):
-            return None
-        mend = "Send `Authorization: Bearer KEY` with the service's key."
-        return Fault(401, "The key is missing or wrong.", "not shown", mend, {"WWW-Authenticate": "Bearer"})
+            value = f"Sec-Fetch-Site: {site.decode('latin-1')}"
+            raise Fault(403, "Requests of web pages of another origin are refused.", value, mend)
+        needed = self._scopes.of(scope)
+        if needed == OPEN:
+            return ANYBODY
+        scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        caller = await self._keys.caller(key.strip() if scheme.lower() == "bearer" else "")
+        if caller is None:
+            mend = "Send `Authorization: Bearer KEY` with a key of the service; `omniloop keys create` makes one."
+            raise Fault(401, "The key is missing or wrong.", "not shown", mend, {"WWW-Authenticate": "Bearer"})
+        if needed is None or not caller.may(needed):
+            fact = f"The key {caller.name!r} has not the scope that this needs."
+            mend = "Ask with another key; `omniloop keys create --scope` makes one."
+            raise Fault(403, fact, needed or "no scope opens this", mend)
+        return caller

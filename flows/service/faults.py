@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from db.errors import BlobStoreUnavailable, DatabaseError, DatabaseUnavailable, NotFound
+from db.errors import BlobStoreUnavailable, DatabaseError, DatabaseUnavailable, IllegalMove, NotFound
 from omni_model.serve.errors import DeadlinePassed, EngineClosed, NotAnswerable, NothingServed, Overloaded
 
 MAX_SHOWN = 200
@@ -48,6 +48,8 @@ def status_of(error: Exception) -> int | None:
         return 504
     if isinstance(error, NotFound):
         return 404
+    if isinstance(error, IllegalMove):
+        return 409
     if isinstance(error, NotAnswerable | ValueError):
         return 422
     return 503 if isinstance(error, DatabaseError) else None

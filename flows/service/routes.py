@@ -1,4 +1,7 @@
-"""What is asked under /v1: predictions, feedback, versions. Everything that computes or waits runs in a thread."""
+"""What is asked under /v1 of predictions and feedback. Everything that computes or waits runs in a thread.
+
+Answers are written once, as bytes: the forms document them, and the tests hold them to the forms.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -6,39 +9,46 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter
 from fastapi import Request as HttpRequest
+from pydantic_core import to_json
+from starlette.responses import Response
 
-from flows.service.faults import Fault, fault_of
-from flows.service.live import Asked, LiveService
-from flows.service.reading import SMALL_BYTES, parse, parse_sample, read_body
-from flows.service.wire import (
+from flows.service.asking import Asking
+from flows.service.faults import Fault
+from flows.service.forms import (
     BatchIn,
     BatchOut,
     ErrorOut,
     FeedbackIn,
     FeedbackOut,
+    IngestIn,
+    IngestOut,
     PredictIn,
     PredictOut,
-    VersionOut,
-    VersionsOut,
-    body_of,
-    error_of,
 )
+from flows.service.ingest import Intake
+from flows.service.keys import Caller
+from flows.service.live import LiveService
+from flows.service.reading import SMALL_BYTES, parse, parse_sample, read_body
+from flows.service.scopes import needs
+from flows.service.wire import error_of
 
 Value = TypeVar("Value")
 REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "No HTTP, or the client hung up"},
     401: {"model": ErrorOut, "description": "The key is missing or wrong"},
-    403: {"model": ErrorOut, "description": "Asked by a page of another origin"},
+    403: {"model": ErrorOut, "description": "The key has not the scope, or a page of another origin asks"},
+    503: {"model": ErrorOut, "description": "Not now; Retry-After says when"},
+}
+UNREADABLE: dict[int | str, dict[str, Any]] = {
     413: {"model": ErrorOut, "description": "The body is too large"},
     415: {"model": ErrorOut, "description": "The body is of another type"},
     422: {"model": ErrorOut, "description": "The body cannot be used"},
-    503: {"model": ErrorOut, "description": "Not now; Retry-After says when"},
 }
 LATE: dict[int | str, dict[str, Any]] = {504: {"model": ErrorOut, "description": "The deadline passed"}}
 UNKNOWN: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorOut, "description": "No such prediction"},
     409: {"model": ErrorOut, "description": "Other feedback was given before"},
 }
-BODIES = (PredictIn, BatchIn, FeedbackIn)
 
 
 def takes(form: type, *, multipart: bool = False) -> dict[str, Any]:
@@ -50,60 +60,76 @@ def takes(form: type, *, multipart: bool = False) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def routes(service: LiveService) -> APIRouter:
-    """The routes of /v1."""
+def gives(form: type, says: str = "Done") -> dict[int | str, dict[str, Any]]:
+    """The answer that a route writes itself."""
+    return {200: {"model": form, "description": says}}
+
+
+def told(value: Any, status: int = 200) -> Response:
+    """An answer, written once."""
+    return Response(to_json(value), status, media_type="application/json")
+
+
+def routes(service: LiveService, asking: Asking, intake: Intake) -> APIRouter:
+    """The routes of predictions, feedback and samples."""
     router = APIRouter(prefix="/v1")
 
-    @router.post("/predict", responses=REFUSALS | LATE, openapi_extra=takes(PredictIn, multipart=True))
-    async def predict(request: HttpRequest) -> PredictOut:
+    @router.post(
+        "/predict",
+        responses=gives(PredictOut, "The answer") | REFUSALS | UNREADABLE | LATE,
+        openapi_extra=needs("predict", takes(PredictIn, multipart=True)),
+    )
+    async def predict(request: HttpRequest) -> Response:
         """Answer one sample, sent as JSON or as a multipart form whose parts are named like the modalities."""
-        asked = await read(service, request, lambda data, kind: service.ask(parse_sample(data, kind)))
-        return await answered(service, asked, request.state.request_id)
+        state = request.scope["state"]
+        body = await read(service, request, parse_sample)
+        return told(await asking.answer(body, caller=state["caller"], request_id=state["request_id"]))
 
-    @router.post("/predict/batch", responses=REFUSALS, openapi_extra=takes(BatchIn))
-    async def predict_batch(request: HttpRequest) -> BatchOut:
+    @router.post(
+        "/predict/batch",
+        responses=gives(BatchOut, "The answers and refusals") | REFUSALS | UNREADABLE,
+        openapi_extra=needs("predict", takes(BatchIn)),
+    )
+    async def predict_batch(request: HttpRequest) -> Response:
         """Answer several samples; each is answered or refused by itself, in order."""
-        request_id = request.state.request_id
-        waiting = await read(service, request, lambda data, kind: ask_all(service, parse(BatchIn, data, kind)))
-        done = [await one_of_many(service, asked, request_id) for asked in waiting]
+        state = request.scope["state"]
+        body = await read(service, request, lambda data, kind: parse(BatchIn, data, kind))
+        check_number(service, len(body.samples))
+        done = await asking.answer_all(body.samples, caller=state["caller"], request_id=state["request_id"])
         faults = [entry for entry in done if isinstance(entry, Fault)]
         if len(faults) == len(done) and all(fault.status == 503 for fault in faults):
             raise faults[0]
-        return BatchOut(
-            predictions=[
-                ErrorOut(**error_of(entry, request_id)) if isinstance(entry, Fault) else entry for entry in done
-            ]
-        )
+        said = [error_of(entry, state["request_id"]) if isinstance(entry, Fault) else entry for entry in done]
+        return told({"predictions": said})
 
-    @router.post("/feedback", responses=REFUSALS | UNKNOWN, openapi_extra=takes(FeedbackIn))
-    async def feedback(request: HttpRequest) -> FeedbackOut:
+    @router.post(
+        "/feedback",
+        responses=gives(FeedbackOut, "It is stored") | REFUSALS | UNREADABLE | UNKNOWN,
+        openapi_extra=needs("feedback", takes(FeedbackIn)),
+    )
+    async def feedback(request: HttpRequest) -> Response:
         """Say what was right. Durable once answered; saying the same again changes nothing."""
         body = await read(service, request, lambda data, kind: parse(FeedbackIn, data, kind))
-        loop = asyncio.get_running_loop()
-        is_new = await loop.run_in_executor(service.stores, service.give_feedback, body)
-        return FeedbackOut(prediction=body.prediction, new=is_new)
+        body = signed(body, request.scope["state"]["caller"])
+        is_new = await asyncio.get_running_loop().run_in_executor(service.stores, service.give_feedback, body)
+        return told({"prediction": body.prediction, "new": is_new})
 
-    @router.get("/versions", responses={code: REFUSALS[code] for code in (401, 403, 503)})
-    async def versions() -> VersionsOut:
-        """Every version with its state, and which one this process answers with."""
-        known, serving = await asyncio.get_running_loop().run_in_executor(service.stores, service.versions)
-        served, warm = service.engine.served, service.engine.warm_versions
-        return VersionsOut(
-            versions=[
-                VersionOut(
-                    version=row.version,
-                    state=row.state,
-                    parent=row.parent_version,
-                    in_service=row.version == serving.version,
-                    answering=served is not None and row.version == served.version,
-                    warm=row.version in warm,
-                )
-                for row in known
-            ],
-            generation=serving.generation,
-            answering=served.version if served else None,
-            refused=service.watch.refusal,
-        )
+    @router.post(
+        "/ingest",
+        responses=gives(IngestOut, "Nothing was new")
+        | {202: {"model": IngestOut, "description": "New samples are kept, for rounds to come"}}
+        | REFUSALS
+        | UNREADABLE,
+        openapi_extra=needs("operate", takes(IngestIn)),
+    )
+    async def ingest(request: HttpRequest) -> Response:
+        """Keep samples. Durable once answered; sending the same again changes nothing. Bad ones are told, and kept
+        as faults; the others go on.
+        """
+        body = await read(service, request, lambda data, kind: parse(IngestIn, data, kind))
+        check_number(service, len(body.samples))
+        done = await intake.take(body.samples)
+        return told(done.model_dump(), 202 if done.num_new else 200)
 
     return router
 
@@ -117,40 +143,13 @@ async def read(service: LiveService, request: HttpRequest, use: Callable[[bytes,
     return await asyncio.get_running_loop().run_in_executor(service.parsers, use, body, kind)
 
 
-async def answered(service: LiveService, asked: Asked, request_id: str) -> PredictOut:
-    """Wait for an answer and note it."""
-    answer = await asyncio.wrap_future(asked.future)
-    service.note(asked, answer, request_id)
-    return body_of(answer)
-
-
-async def one_of_many(service: LiveService, asked: Asked | Fault, request_id: str) -> PredictOut | Fault:
-    """An answer, or the fault that stands in its place."""
-    if isinstance(asked, Fault):
-        return asked
-    try:
-        return await answered(service, asked, request_id)
-    except Exception as error:  # noqa: BLE001  what is no fault of ours is raised again
-        return known_fault(error)
-
-
-def ask_all(service: LiveService, body: BatchIn) -> list[Asked | Fault]:
-    """Each sample on its way, or the fault that keeps it from going. Raises :class:`Fault` for too many samples."""
-    if len(body.samples) > service.config.max_samples:
+def check_number(service: LiveService, number: int) -> None:
+    """Raise :class:`Fault` for too many samples."""
+    if number > service.config.max_samples:
         fact = f"One request may hold {service.config.max_samples} samples."
-        raise Fault(422, fact, f"{len(body.samples)} samples", "Send several requests.")
-    asked: list[Asked | Fault] = []
-    for sample in body.samples:
-        try:
-            asked.append(service.ask(sample))
-        except Exception as error:  # noqa: BLE001  what is no fault of ours is raised again
-            asked.append(known_fault(error))
-    return asked
+        raise Fault(422, fact, f"{number} samples", "Send several requests.")
 
 
-def known_fault(error: Exception) -> Fault:
-    """The fault that an error is to the client; any other error is raised again."""
-    fault = fault_of(error)
-    if fault is None:
-        raise error
-    return fault
+def signed(body: FeedbackIn, caller: Caller) -> FeedbackIn:
+    """Feedback in the name that it gives, or else in its key's."""
+    return body if body.who or not caller.name else body.model_copy(update={"who": caller.name})

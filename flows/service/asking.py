@@ -1,0 +1,70 @@
+"""From the body of a prediction to its answer: budgets of keys, URIs, the engine, the log."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from flows.service.faults import Fault, fault_of
+from flows.service.forms import Inline, PredictIn, Remote
+from flows.service.keys import Caller
+from flows.service.live import Asked, LiveService
+from flows.service.reading import SMALL_BYTES
+from flows.service.uris import Fetcher
+from flows.service.wire import answer_out
+
+
+class Asking:
+    """Hands samples to the engine and waits for what it says."""
+
+    def __init__(self, service: LiveService, fetcher: Fetcher) -> None:
+        self._service, self._fetcher = service, fetcher
+
+    async def answer(self, body: PredictIn, *, caller: Caller, request_id: str) -> dict[str, Any]:
+        """The answer in the form of `PredictOut`. Raises what the engine raises, and :class:`Fault`."""
+        return await self._wait(await self._ask(body, caller), request_id)
+
+    async def answer_all(
+        self, bodies: Sequence[PredictIn], *, caller: Caller, request_id: str
+    ) -> list[dict[str, Any] | Fault]:
+        """The answers or faults of several samples, in order. All are on their way before the first is waited for."""
+        asked = await asyncio.gather(*(self._ask(body, caller) for body in bodies), return_exceptions=True)
+        done: list[dict[str, Any] | Fault] = []
+        for each in asked:
+            try:
+                done.append(known(each) if isinstance(each, BaseException) else await self._wait(each, request_id))
+            except Exception as error:  # noqa: BLE001  what is no fault of ours is raised again
+                done.append(known(error))
+        return done
+
+    async def _ask(self, body: PredictIn, caller: Caller) -> Asked:
+        body = within(body, caller.budget)
+        if any(type(value) is Remote for value in body.inputs.values()):
+            body = body.model_copy(update={"inputs": await self._fetcher.fetch(body.inputs)})
+        if num_chars(body) <= SMALL_BYTES:
+            return self._service.ask(body)
+        return await asyncio.get_running_loop().run_in_executor(self._service.parsers, self._service.ask, body)
+
+    async def _wait(self, asked: Asked, request_id: str) -> dict[str, Any]:
+        answer = await asyncio.wrap_future(asked.future)
+        self._service.note(asked, answer, request_id)
+        return answer_out(answer)
+
+
+def within(body: PredictIn, budget: float | None) -> PredictIn:
+    """The body with the smaller one of its own budget and its key's."""
+    if budget is None or (body.budget is not None and body.budget <= budget):
+        return body
+    return body.model_copy(update={"budget": budget})
+
+
+def num_chars(body: PredictIn) -> int:
+    """Characters of base64 that there are to be unpacked."""
+    return sum(len(value.base64) for value in body.inputs.values() if isinstance(value, Inline))
+
+
+def known(error: BaseException) -> Fault:
+    """The fault that an error is to the client; any other error is raised again."""
+    fault = fault_of(error) if isinstance(error, Exception) else None
+    if fault is None:
+        raise error
+    return fault

@@ -1,8 +1,9 @@
 """``python -m flows.pulse``: what happens by itself between the rounds. ``omniloop up`` keeps it running.
 
-Five short jobs, one after the other in one thread: deliver the outbox, watch a probation, check the triggers, start the
-round that is due, and say that all is well by touching a file. A job that fails is told of, by the log and by an alert,
-and tried again when it is due again. Every job can be cut off at any point: all that it does is in transactions.
+Short jobs, one after the other in one thread: deliver the outbox, watch a probation, judge a trial, check the triggers,
+start the round that is due, forget what the log kept long enough, and say that all is well by touching a file. A job
+that fails is told of, by the log and by an alert, and tried again when it is due again. Every job can be cut off at any
+point: all that it does is in transactions.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.orm import Session
 
-from db.repository import alerts, outbox, probation, versions
+from db.repository import alerts, mirrors, outbox, probation, trials, versions
 from flows.home import HomeError, exclusive
 from flows.round_runs import prefect_runs
 from flows.settings import Settings, SettingsError
@@ -57,6 +58,7 @@ class Pulse:
         return {
             "deliver": (config.deliver_s, self.deliver),
             "probation": (config.probation_s, self.watch),
+            "trials": (config.probation_s, self.judge),
             "triggers": (config.triggers_s, lambda: check_triggers(self._ws)),
             "rounds": (config.rounds_s, self._starter.step),
         }
@@ -95,6 +97,15 @@ class Pulse:
         with self._ws.database.read() as session:
             self._watched = release.version, frozenset(_unscored(session, release.version))
         return True
+
+    def judge(self) -> bool:
+        """Judge the trial that runs; says whether one does."""
+        with self._ws.database.read() as session:
+            if trials.running(session) is None:
+                return False
+        from flows.steps.trialling import judge_trial
+
+        return judge_trial(self._ws) is not None
 
     def guarded(self, name: str, job: Callable[[], object]) -> None:
         """Do a job; a failure is logged and becomes an alert, which ends with the job's next success."""
@@ -169,7 +180,8 @@ class Pulse:
 
 def _unscored(session: Session, version: int) -> set[str]:
     """Predictions with feedback that are no pair yet."""
-    return {entry.prediction.id for entry in probation.unscored(session, version)}
+    mirrored = mirrors.pairs(session, version, versions.serving(session).previous_version or 0)
+    return {entry.prediction.id for entry in probation.unscored(session, version)} | {pair.key for pair in mirrored}
 
 
 def _alert(name: str) -> str:

@@ -17,7 +17,9 @@ class PulseConfig:
     reconcile_s: float = 60.0
     """Between two reconciliations with MLflow when nothing waits."""
     probation_s: float = 5.0
-    """Between two looks for feedback on a version on probation."""
+    """Between two looks for feedback on a version on probation or on trial."""
+    forget_s: float = 300.0
+    """Between two looks for what the log of answers has kept long enough."""
     triggers_s: float = 30.0
     """Between two checks whether new labels, drift or performance ask for a round."""
     rounds_s: float = 5.0

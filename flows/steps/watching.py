@@ -1,4 +1,5 @@
 """Probation: every labelled live sample is answered by the new and by the previous version, and the pairs are judged.
+Those that both answered in a trial are pairs already.
 
 The verdict looks at all pairs in the order in which they were stored, so it is the same whenever, and however often,
 it is asked. A fall rolls back to the last accepted version in one transaction, once.
@@ -7,7 +8,7 @@ it is asked. A fall rolls back to the last accepted version in one transaction, 
 from dataclasses import dataclass
 
 from db.records import NewPair, Release, ScoredPrediction
-from db.repository import probation, releases, samples, versions
+from db.repository import mirrors, probation, releases, samples, versions
 from db.repository.common import hold_the_loop
 from flows.steps.models import load_release
 from flows.steps.stored import load_samples
@@ -37,19 +38,34 @@ def watch_probation(ws: Workspace) -> ProbationReport | None:
         release = versions.on_probation(session)
     if release is None:
         return None
-    num_new = score_feedback(ws, release)
+    num_new = pair_mirrors(ws, release.version, previous_of(ws, release).version) + score_feedback(ws, release)
     with ws.database.read() as session:
         pairs = [(pair.new_correct, pair.old_correct) for pair in probation.pairs(session, release.version)]
     state = replay(ws.settings.probation, pairs)
     return ProbationReport(release=act(ws, release, state), state=state, num_new_pairs=num_new)
 
 
+def previous_of(ws: Workspace, release: Release) -> Release:
+    """The version that one on probation is compared with."""
+    with ws.database.read() as session:
+        return versions.get_release(session, versions.serving(session).previous_version or release.parent_version or 0)
+
+
+def pair_mirrors(ws: Workspace, new: int, old: int) -> int:
+    """Make pairs of the requests with feedback that both versions answered live; returns how many were new. Nothing is
+    computed again, and what is a pair by now is not scored once more.
+    """
+    with ws.database.read() as session:
+        if not mirrors.pairs(session, new, old):
+            return 0
+    with ws.database.write() as session:
+        return probation.add_pairs(session, new, mirrors.pairs(session, new, old), now=ws.clock())
+
+
 def score_feedback(ws: Workspace, release: Release) -> int:
     """Let both versions answer each sample with feedback that is not a pair yet; returns the number of new pairs."""
+    previous = previous_of(ws, release)
     with ws.database.read() as session:
-        previous = versions.get_release(
-            session, versions.serving(session).previous_version or release.parent_version or 0
-        )
         waiting = probation.unscored(session, release.version)
     if not waiting:
         return 0
@@ -95,12 +111,6 @@ def act(ws: Workspace, release: Release, state: ProbationState) -> Release:
         if state.verdict != CONTINUE:
             ws.reporter.say(f"probation   v{release.version}: {state.reason}")
         return release
-    numbers = {
-        "num_pairs": state.num_pairs,
-        "old_accuracy": state.old_accuracy,
-        "new_accuracy": state.new_accuracy,
-        "relative_fall": state.relative_fall,
-    }
     step = releases.rollback if state.verdict == ROLLBACK else releases.accept
     with ws.database.write() as session:
         hold_the_loop(session)
@@ -108,6 +118,16 @@ def act(ws: Workspace, release: Release, state: ProbationState) -> Release:
         if present.state != release.state:
             ws.reporter.say(f"probation   v{release.version} was moved by somebody else meanwhile: {present.state}")
             return present
-        moved = step(session, release.version, who=WATCHER, why=state.reason, numbers=numbers, now=ws.clock())
+        moved = step(session, release.version, who=WATCHER, why=state.reason, numbers=numbers_of(state), now=ws.clock())
     ws.reporter.say(f"probation   v{release.version}: {state.reason}")
     return moved
+
+
+def numbers_of(state: ProbationState) -> dict[str, float]:
+    """The figures behind a verdict, for the audit trail."""
+    return {
+        "num_pairs": state.num_pairs,
+        "old_accuracy": state.old_accuracy,
+        "new_accuracy": state.new_accuracy,
+        "relative_fall": state.relative_fall,
+    }

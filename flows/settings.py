@@ -21,6 +21,7 @@ from flows.service.config import ServiceConfig
 from monitoring.config import GateConfig, ProbationConfig, TriggerConfig
 from omni_model.acquisition.config import SelectionConfig
 from omni_model.config import ElasticConfig, ModelConfig, TrainConfig
+from omni_model.msn.config import MsnConfig
 
 PREFIX = "OMNI_"
 NOT_SETTINGS = frozenset({"OMNI_FAILPOINT"})
@@ -116,6 +117,7 @@ class Settings(BaseSettings):
     gate: GateConfig = Field(default_factory=GateConfig)
     probation: ProbationConfig = Field(default_factory=ProbationConfig)
     triggers: TriggerConfig = Field(default_factory=TriggerConfig)
+    msn: MsnConfig = Field(default_factory=MsnConfig)
     pulse: PulseConfig = Field(default_factory=PulseConfig)
     service: ServiceConfig = Field(default_factory=ServiceConfig)
 

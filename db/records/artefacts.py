@@ -7,6 +7,9 @@ from datetime import datetime
 
 from db.records.loop import Json
 
+MSN = "msn"
+"""The kind of artefact that says how a version chooses modalities."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Artefact:
@@ -15,7 +18,7 @@ class Artefact:
     id: int
     version: int
     kind: str
-    """What it is, such as `msn`: how modalities are chosen."""
+    """What it is, such as `MSN`."""
     digest: str
     """Of its bytes in the blob store."""
     detail: Json

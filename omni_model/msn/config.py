@@ -18,6 +18,8 @@ class MsnConfig:
     """Leaves of the tree at most."""
     prior_rows: float = 30.0
     """Rows that the accuracy with other modalities hidden counts for, beside rows with exactly those in question."""
+    max_rows: int = 2000
+    """Validation samples that are measured at most, taken at even distances."""
     min_rows: int = 10
     """Samples below which an accuracy is not believed, and the situation is left to the tree's other branches."""
     cost_rows: int = 8

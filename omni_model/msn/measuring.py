@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import nnls
 from torch import Tensor
 
 from omni_model.data.codecs import CODECS
@@ -255,6 +254,8 @@ def as_sum(times: Mapping[Subset, float], modalities: Sequence[str]) -> Parts:
     >>> round(parts.fixed_s, 6), {name: round(part, 6) for name, part in parts.each_s.items()}
     (1.0, {'a': 2.0, 'b': 0.5})
     """
+    from scipy.optimize import nnls
+
     names = [name for name in modalities if any(name in subset for subset in times)]
     times_S = np.maximum(np.array(list(times.values())), 1e-12)
     design_SP = np.array([[1.0, *(float(name in subset) for name in names)] for subset in times])

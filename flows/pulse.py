@@ -1,9 +1,9 @@
 """``python -m flows.pulse``: what happens by itself between the rounds. ``omniloop up`` keeps it running.
 
 Short jobs, one after the other in one thread: deliver the outbox, watch a probation, judge a trial, check the triggers,
-start the round that is due, forget what the log kept long enough, and say that all is well by touching a file. A job
-that fails is told of, by the log and by an alert, and tried again when it is due again. Every job can be cut off at any
-point: all that it does is in transactions.
+start the round that is due, fit a selector that is missing, forget what the log kept long enough, and say that all is
+well by touching a file. A job that fails is told of, by the log and by an alert, and tried again when it is due again.
+Every job can be cut off at any point: all that it does is in transactions.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from db.repository import alerts, mirrors, outbox, probation, trials, versions
 from flows.home import HomeError, exclusive
+from flows.refitting import Refitter
 from flows.round_runs import prefect_runs
 from flows.settings import Settings, SettingsError
 from flows.starting import Starter
@@ -44,6 +45,7 @@ class Pulse:
         self._ws = ws
         self._monotonic = monotonic
         self._starter = Starter(ws, lambda: prefect_runs(ws.home), monotonic)
+        self._refitter = Refitter(ws, monotonic=monotonic)
         self._stop = threading.Event()
         self._working: tuple[str, float] | None = None
         self._failing: set[str] = set()
@@ -61,6 +63,7 @@ class Pulse:
             "trials": (config.probation_s, self.judge),
             "triggers": (config.triggers_s, lambda: check_triggers(self._ws)),
             "rounds": (config.rounds_s, self._starter.step),
+            "selectors": (config.selectors_s, self._refitter.step),
         }
 
     def deliver(self) -> bool:

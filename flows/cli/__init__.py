@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from flows.cli import data, keys, labels, live, loop, models, rounds, schedule, trials
+from flows.cli import data, keys, labels, live, loop, models, msn, rounds, schedule, trials
 from flows.cli.common import fail
 from flows.telemetry import silence
 
@@ -24,6 +24,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(labels.app, name="labels")
 app.add_typer(rounds.app, name="rounds")
 app.add_typer(models.app, name="models")
+app.add_typer(msn.app, name="msn")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(trials.app, name="trials")
 

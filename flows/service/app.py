@@ -30,13 +30,15 @@ from flows.service.live import LiveService
 from flows.service.routes import REFUSALS, routes
 from flows.service.scopes import ScopeTable, needs
 from flows.service.uris import Fetcher
-from flows.service.wire import error_of
+from flows.service.v2 import v2
+from flows.service.v2_forms import InferIn
+from flows.service.wire import refusal
 from flows.workspace import Workspace
 from omni_model.errors import OmniError
 
 logger = logging.getLogger(__name__)
 
-BODIES = (PredictIn, BatchIn, FeedbackIn, IngestIn, SampleIn, MoveIn)
+BODIES = (PredictIn, BatchIn, FeedbackIn, IngestIn, SampleIn, MoveIn, InferIn)
 """Forms that routes read themselves."""
 
 
@@ -66,7 +68,7 @@ def create_app(ws: Workspace) -> FastAPI:
     )
     app.state.service = service
     asking = Asking(service, fetcher)
-    for router in (routes(service, asking, Intake(service, fetcher)), control(service)):
+    for router in (routes(service, asking, Intake(service, fetcher)), control(service), v2(service, asking)):
         app.router.routes.extend(router.routes)
     add_health(app, service)
     add_errors(app)
@@ -129,14 +131,13 @@ def add_errors(app: FastAPI) -> None:
             logger.error("request %s failed", request_id, exc_info=error)
             fact = f"The service failed: {type(error).__name__}."
             fault = Fault(500, fact, "", f"Look for {request_id} in the service's log, and report it.")
-        return JSONResponse(error_of(fault, request_id), fault.status, dict(fault.headers))
+        return refusal(request.url.path, fault, request_id)
 
     async def unrouted(request: HttpRequest, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         mend = "See /v1/openapi.json for what can be asked, and how."
-        fault = Fault(error.status_code, f"{error.detail}.", f"{request.method} {request.url.path}", mend)
-        request_id = getattr(request.state, "request_id", "")
-        return JSONResponse(error_of(fault, request_id), fault.status, dict(error.headers or {}))
+        value, headers = f"{request.method} {request.url.path}", dict(error.headers or {})
+        return await refuse(request, Fault(error.status_code, f"{error.detail}.", shown(value), mend, headers))
 
     app.add_exception_handler(HTTPException, unrouted)
 

@@ -6,14 +6,13 @@ import time
 from uuid import uuid4
 
 from starlette.datastructures import MutableHeaders
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flows.service.faults import Fault
 from flows.service.keys import ANYBODY, OPEN, Caller, KeyTable
 from flows.service.metrics import Metrics
 from flows.service.scopes import ScopeTable
-from flows.service.wire import error_of
+from flows.service.wire import refusal
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +48,7 @@ class Door:
             try:
                 state["caller"] = caller = await self._admit(scope, headers)
             except Fault as fault:
-                response = JSONResponse(error_of(fault, request_id), fault.status, dict(fault.headers))
-                await response(scope, receive, answer)
+                await refusal(scope["path"], fault, request_id)(scope, receive, answer)
             else:
                 name = caller.name
                 await self._app(scope, receive, answer)

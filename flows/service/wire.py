@@ -6,12 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
+from starlette.responses import JSONResponse, Response
+
 from flows.service.faults import Fault, shown
 from flows.service.forms import FeedbackIn, HealthOut, Inline, PredictIn, PredictOut, Remote
 from omni_model.msn.choice import Budget
 from omni_model.serve.exchange import Answer, Request
 
-__all__ = ["FeedbackIn", "HealthOut", "PredictIn", "PredictOut", "answer_out", "error_of", "fields_of", "request_of"]
+__all__ = [
+    "FeedbackIn",
+    "HealthOut",
+    "PredictIn",
+    "PredictOut",
+    "answer_out",
+    "error_of",
+    "fields_of",
+    "refusal",
+    "request_of",
+]
 
 NUMBERS = ("deadline_s", "budget", "budget_s")
 """Fields of a form that are numbers."""
@@ -76,6 +88,12 @@ def answer_out(answer: Answer) -> dict[str, Any]:
 def error_of(fault: Fault, request_id: str) -> dict[str, str]:
     """A refusal as it is sent."""
     return {"fact": fault.fact, "value": fault.value, "mend": fault.mend, "request_id": request_id}
+
+
+def refusal(path: str, fault: Fault, request_id: str) -> Response:
+    """A refusal as an answer, in the form that the path's protocol gives it."""
+    own = {"error": str(fault)} if path.startswith("/v2") else error_of(fault, request_id)
+    return JSONResponse(own, fault.status, dict(fault.headers))
 
 
 def fields_of(parts: Mapping[str, str | bytes]) -> PredictIn:

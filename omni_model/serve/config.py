@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-MAY_BE_0 = ("cache_bytes", "mirror_rows")
+MAY_BE_0 = ("cache_bytes", "mirror_rows", "mirror_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,8 @@ class EngineConfig:
     """Share of the queue in use from which answers become cheaper, down to the cheapest at a full queue; 1 is off."""
     mirror_rows: int = 64
     """Requests that may wait for a trial's second answer; what does not fit is dropped and counted."""
+    mirror_bytes: int = 64 * 2**20
+    """Bytes of inputs that may wait for it."""
 
     def __post_init__(self) -> None:
         for entry in fields(EngineConfig):

@@ -1,7 +1,7 @@
 """The engine: takes requests, answers them in batches with the version in service, and changes versions under load.
 
-A request goes through a bounded door, is decoded by a few threads, waits in one queue, and is answered in a batch. The
-version is one reference, read once a batch: a swap is one assignment, and no request is lost or answered by two.
+A request goes through a bounded door, is decoded by a few threads, waits in one queue, and is answered in a batch.
+Which versions there are is one reference, read once a batch: a swap is one assignment, and no request is lost.
 """
 
 from __future__ import annotations
@@ -9,33 +9,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
-from torch import Tensor
-
-from omni_model.data.errors import DecodeError, RowError
 from omni_model.errors import OmniError
 from omni_model.msn.choice import Selector
-from omni_model.protocol import LoopModel
-from omni_model.serve.batcher import Clock, MicroBatcher
+from omni_model.serve.answering import Answering
+from omni_model.serve.batcher import FOREVER, Clock, MicroBatcher
 from omni_model.serve.budget import allowance, left_by_load
-from omni_model.serve.cache import CacheCounts, FeatureCache, Key
+from omni_model.serve.cache import CacheCounts, FeatureCache
 from omni_model.serve.config import EngineConfig
-from omni_model.serve.errors import (
-    DeadlinePassed,
-    EngineClosed,
-    NotAnswerable,
-    NothingServed,
-    Overloaded,
-    VersionRefused,
-)
-from omni_model.serve.exchange import Answer, Latency, Prepared, Request
-from omni_model.serve.golden import check
-from omni_model.serve.preparing import instruction_of, prepare
-from omni_model.serve.served import Served, encode, fuse, served
+from omni_model.serve.errors import DeadlinePassed, EngineClosed, NotAnswerable, NothingServed, Overloaded
+from omni_model.serve.exchange import Answer, Prepared, Request
+from omni_model.serve.preparing import prepare
+from omni_model.serve.served import Served
+from omni_model.serve.trial import SHADOW, Mirrors, OnMirror, Trial
+from omni_model.serve.versions import Load, Versions
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +35,32 @@ ROOM_FOR_CANARIES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class EngineCounts:
-    """What the engine holds now."""
+    """What the engine holds now, and what became of second answers so far."""
 
     num_open: int
     """Requests taken and not answered yet."""
     num_queued: int
     """Those of them that wait for a batch."""
+    num_mirrors_waiting: int
+    """Answered requests that wait for their second answer."""
+    num_mirrored: int
+    """Second answers given."""
+    num_mirrors_dropped: int
+    """Second answers not computed for want of room or time, or because their version had left."""
+    num_mirrors_failed: int
+    """Second answers tried in vain."""
+    num_trial_failures: int
+    """Requests that the version on trial failed at, and that the version in service answered instead."""
     cache: CacheCounts
 
 
 class Engine:
-    """Answers requests with the version in service. Start it once a process; `close` drains it."""
+    """Answers requests with the version in service. Start it once a process; `close` drains it.
+
+    `on_mirror` is told both answers to a request that two versions have answered: the one given, then the second one.
+    It runs on the engine's own thread, so it must not wait. The latency of the second one says nothing of decoding,
+    and little of encoding, because the first one has left its tokens in the cache.
+    """
 
     def __init__(
         self,
@@ -64,23 +69,24 @@ class Engine:
         secret: bytes,
         clock: Clock = time.monotonic,
         on_batch: Callable[[int], None] = lambda num_rows: None,
+        on_mirror: OnMirror = lambda told, second: None,
         fallback: Selector | None = None,
     ) -> None:
-        self._config, self._clock, self._fallback = config, clock, fallback
+        self._config, self._clock = config, clock
         self._cache = FeatureCache(config.cache_bytes, secret=secret)
-        self._served: Served | None = None
-        self._warm: dict[int, Served] = {}
-        self._swapping = threading.Lock()
+        self._versions = Versions(fallback)
         self._door = threading.Lock()
         self._num_open = 0
         self._closed = False
-        self._tokens_per_step: dict[str, float] = {}
+        self._mirrors = Mirrors(on_mirror, max_bytes=config.mirror_bytes)
+        self._answering = Answering(self._versions, self._cache, clock, self._mirror, self._mirrors.note_trial_failure)
         self._decoders = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decoder")
         self._batcher: MicroBatcher[Prepared, Answer] = MicroBatcher(
-            self._compute,
+            self._answering,
             max_queue=config.queue_rows + ROOM_FOR_CANARIES,
             max_rows=config.max_batch_rows,
             max_tokens=config.max_batch_tokens,
+            max_spare=config.mirror_rows,
             clock=clock,
             on_batch=on_batch,
         )
@@ -88,32 +94,51 @@ class Engine:
     @property
     def served(self) -> Served | None:
         """The version in service; None before the first."""
-        return self._served
+        return self._versions.now.in_service
 
     @property
     def warm_versions(self) -> tuple[int, ...]:
-        """Versions in memory: the one in service, and the one before it."""
-        return tuple(self._warm)
+        """Versions in memory without the one on trial: the one in service last, the one before it first."""
+        return tuple(each.version for each in self._versions.now.warm)
+
+    @property
+    def trial(self) -> Trial | None:
+        """The trial that runs."""
+        running = self._versions.now.trial
+        return None if running is None else Trial(running.served.version, running.mode, running.share)
 
     def counts(self) -> EngineCounts:
         """What the engine holds now."""
-        return EngineCounts(num_open=self._num_open, num_queued=len(self._batcher), cache=self._cache.counts())
+        mirrors = self._mirrors.counts()
+        return EngineCounts(
+            num_open=self._num_open,
+            num_queued=len(self._batcher),
+            num_mirrors_waiting=self._batcher.num_spare,
+            num_mirrored=mirrors.num_mirrored,
+            num_mirrors_dropped=mirrors.num_dropped,
+            num_mirrors_failed=mirrors.num_failed,
+            num_trial_failures=mirrors.num_trial_failures,
+            cache=self._cache.counts(),
+        )
 
-    def submit(self, request: Request, *, deadline_s: float = float("inf")) -> Future[Answer]:
+    def submit(self, request: Request, *, deadline_s: float = FOREVER) -> Future[Answer]:
         """Take a request that is worth nothing after `deadline_s`.
 
         Raises :class:`Overloaded` when the queue is full, :class:`EngineClosed` after `close`. The future raises
         :class:`DeadlinePassed`, :class:`NothingServed`, :class:`NotAnswerable`, or `ValueError` for bad input.
         """
-        return self._take(request, deadline_s, self._config.queue_rows)
+        return self._take(request, deadline_s, self._config.queue_rows, may_try=True)
 
     def canary(self, *, deadline_s: float) -> Answer:
-        """An answer to the first task's instruction by the way that every request takes, or whatever prevents it."""
-        version = self._served
+        """An answer to the first task's instruction by the way that every request takes, or whatever prevents it.
+
+        The version in service gives it, whatever is on trial.
+        """
+        version = self.served
         if version is None:
             raise NothingServed
         request = Request(id="canary", task=next(iter(version.tasks)))
-        waiting = self._take(request, deadline_s, self._config.queue_rows + ROOM_FOR_CANARIES)
+        waiting = self._take(request, deadline_s, self._config.queue_rows + ROOM_FOR_CANARIES, may_try=False)
         try:
             return waiting.result(timeout=deadline_s)
         except TimeoutError as error:
@@ -123,167 +148,124 @@ class Engine:
         self,
         version: int,
         generation: int,
-        load: Callable[[], LoopModel],
+        load: Load,
         *,
         golden: Sequence[Request] = (),
         selector: Selector | None = None,
     ) -> None:
         """Load a version beside the one in service, check it on golden requests, and only then change over.
 
-        Runs in the caller's thread; traffic goes on meanwhile. A version that is still warm is neither loaded nor
-        checked again, so that nothing stands in the way of going back. Raises :class:`VersionRefused` if it cannot be
-        loaded or fails its check; the old one then stays.
+        Runs in the caller's thread; traffic goes on meanwhile. A version that is in memory, on trial or from before, is
+        neither loaded nor checked again, so that nothing stands in the way of going back; its trial ends. Raises
+        :class:`VersionRefused` if it cannot be loaded or fails its check; the old one then stays.
         """
-        with self._swapping:
-            try:
-                known = self._warm.get(version)
-                if known is not None:
-                    fresh = replace(known, generation=generation, selector=selector or known.selector)
-                else:
-                    fresh = served(version, generation, load(), selector)
-                    check(fresh, golden)
-                    fresh = replace(fresh, fallback=self._fallback)
-            except Exception as error:
-                raise VersionRefused(version, str(error) or type(error).__name__) from error
-            old = self._served
-            self._served = fresh
-            self._warm = {each.version: each for each in (old, fresh) if each is not None}
+        self._versions.put_in_service(version, generation, load, golden, selector)
 
     def set_selector(self, version: int, selector: Selector | None) -> None:
         """Give a version in memory another selector; one that is not in memory is left alone."""
-        with self._swapping:
-            known = self._warm.get(version)
-            if known is None:
-                return
-            fresh = self._warm[version] = replace(known, selector=selector)
-            if self._served is not None and self._served.version == version:
-                self._served = fresh
+        self._versions.set_selector(version, selector)
+
+    def start_trial(
+        self,
+        version: int,
+        load: Load,
+        *,
+        mode: str,
+        share: float,
+        golden: Sequence[Request] = (),
+        selector: Selector | None = None,
+    ) -> None:
+        """Let another version answer a share of the requests (`canary`), or answer them unheard (`shadow`).
+
+        Loads and checks it as `put_in_service` does. The other version of the two gives these requests a second answer
+        when nothing else waits. A trial that runs is replaced. Raises :class:`VersionRefused`, and `ValueError` for
+        another mode, a share outside (0, 1], or the version in service.
+        """
+        self._versions.start_trial(version, load, mode, share, golden, selector)
+
+    def end_trial(self) -> None:
+        """The version in service answers everything again. Requests on their way to the other one go to it too."""
+        self._versions.end_trial()
 
     def withdraw(self) -> None:
         """Serve nothing any more; what was in service stays warm."""
-        self._served = None
+        self._versions.withdraw()
 
     def close(self) -> None:
-        """Take no more requests, answer those taken, and end the threads."""
+        """Take no more requests, answer those taken, drop second answers, and end the threads."""
         with self._door:
             self._closed = True
         self._decoders.shutdown(wait=True)
         self._batcher.close()
 
-    def _take(self, request: Request, deadline_s: float, max_open: int) -> Future[Answer]:
+    def _take(self, request: Request, deadline_s: float, max_open: int, *, may_try: bool) -> Future[Answer]:
         with self._door:
             if self._closed:
                 raise EngineClosed
-            if self._num_open >= max_open:
-                raise Overloaded(self._num_open, self._batcher.wait_s(self._num_open))
-            self._num_open += 1
-            answer: Future[Answer] = Future()
-            answer.add_done_callback(self._left)
-            now = self._clock()
-            self._decoders.submit(self._make_ready, request, now, now + deadline_s, answer)
-        return answer
+            is_full = self._num_open >= max_open
+            if not is_full:
+                self._num_open += 1
+                answer: Future[Answer] = Future()
+                answer.add_done_callback(self._left)
+                now = self._clock()
+                self._decoders.submit(self._make_ready, request, now, now + deadline_s, answer, may_try)
+                return answer
+        self._batcher.shed()
+        raise Overloaded(self._num_open, self._batcher.wait_s(self._num_open))
 
     def _left(self, _answer: Future[Answer]) -> None:
         with self._door:
             self._num_open -= 1
 
-    def _make_ready(self, request: Request, taken: float, deadline: float, answer: Future[Answer]) -> None:
+    def _make_ready(
+        self, request: Request, taken: float, deadline: float, answer: Future[Answer], may_try: bool
+    ) -> None:
         """Decode a request and put it in the queue; whatever prevents that becomes its answer."""
-        if not answer.set_running_or_notify_cancel():
+        if answer.cancelled():
             return
         began = self._clock()
         try:
             if began > deadline:
                 raise DeadlinePassed(began - deadline)
-            version = self._served
-            if version is None:
-                raise NothingServed
-            left = left_by_load(self._num_open, self._config.queue_rows, self._config.degrade_from)
-            ready = prepare(version, request, self._cache, allowance(request.budget, left))
-            now = self._clock()
-            ready = replace(ready, queued_s=began - taken, decode_s=now - began, ready_at=now)
-            waiting = self._batcher.submit(ready, num_tokens=self._tokens_of(ready), deadline=deadline)
+            row = self._prepared(request, may_try=may_try)
+            row.queued_s, row.ready_at = began - taken, self._clock()
+            row.decode_s = row.ready_at - began
+            row.num_tokens = self._answering.tokens_of(row)
+            self._batcher.submit(row, num_tokens=row.num_tokens, deadline=deadline, future=answer)
         except (OmniError, ValueError) as error:
-            answer.set_exception(error)
+            _fail(answer, error)
         except Exception as error:  # noqa: BLE001  a decoder or model of somebody else's may raise anything
-            answer.set_exception(NotAnswerable(error))
-        else:
-            waiting.add_done_callback(partial(_pass_on, to=answer))
+            _fail(answer, NotAnswerable(error))
 
-    def _compute(self, batch: Sequence[Prepared]) -> list[Answer]:
-        """Answers to a batch by the version that is in service as it begins."""
-        began, version = self._clock(), self._served
-        if version is None:
+    def _prepared(self, request: Request, *, may_try: bool) -> Prepared:
+        """A request decoded for the version that shall answer it, and who shall answer it too."""
+        now = self._versions.now
+        if now.in_service is None:
             raise NothingServed
+        left = left_by_load(self._num_open, self._config.queue_rows, self._config.degrade_from)
+        allowed = allowance(request.budget, left)
+        trial = now.trial
+        if not may_try or trial is None or not trial.takes(request):
+            return prepare(now.in_service, request, self._cache, allowed)
+        if trial.mode == SHADOW:
+            row = prepare(now.in_service, request, self._cache, allowed)
+            row.mirror = trial.served.version
+            return row
         try:
-            rows = [row if row.space == version.space else self._again(version, row) for row in batch]
-            wanted = [key for row in rows for key in row.keys.values()]
-            tokens = self._cache.fetch(wanted, partial(self._encode, version, rows))
-            encoded = self._clock()
-            said_BA = fuse(version, [row.keys for row in rows], tokens, [row.request.task for row in rows])
-        except (OmniError, RowError, DecodeError):
-            raise
-        except Exception as error:
-            if len(batch) > 1:
-                raise  # the batcher halves the batch and comes back
-            raise NotAnswerable(error) from error
-        spent = {"encode_s": encoded - began, "fuse_s": self._clock() - encoded}
-        answers = []
-        for row, said_A in zip(rows, said_BA.tolist(), strict=True):
-            latency = Latency(queue_s=row.queued_s + began - row.ready_at, decode_s=row.decode_s, **spent)
-            answers.append(answer_of(version, row, dict(zip(version.model.answers, said_A, strict=True)), latency))
-        return answers
+            row = prepare(trial.served, request, self._cache, allowed)
+        except Exception as error:  # noqa: BLE001  if the request is at fault, the version in service says so too
+            row = prepare(now.in_service, request, self._cache, allowed)
+            logger.warning("v%d on trial does not take %s: %s", trial.served.version, request.id, error)
+            self._mirrors.note_trial_failure()
+            return row
+        row.target, row.mirror = trial.served.version, now.in_service.version
+        return row
 
-    def _again(self, version: Served, row: Prepared) -> Prepared:
-        """A request that was prepared for other encoders, prepared for these."""
-        fresh = prepare(version, row.request, self._cache, row.allowance)
-        return replace(fresh, queued_s=row.queued_s, decode_s=row.decode_s, ready_at=row.ready_at)
-
-    def _encode(self, version: Served, rows: Sequence[Prepared], missing: Sequence[Key]) -> Mapping[Key, Tensor]:
-        """Tokens that the cache lacks; a row whose tokens were dropped since it was prepared is prepared again."""
-        values: dict[Key, Tensor] = {key: value for row in rows for key, value in row.values.items()}
-        empty = FeatureCache(0, secret=bytes(32))
-        for key in missing:
-            if key not in values:
-                row = next(row for row in rows if key in row.keys.values())
-                block = next(name for name, known in row.keys.items() if known == key)
-                again = prepare(version, row.request, empty, row.allowance)
-                values[key] = again.values[again.keys[block]]
-        made = encode(version, {key: values[key] for key in missing})
-        for key, tokens in made.items():
-            self._tokens_per_step[key.block] = tokens.shape[0] / values[key].shape[0]
-        return made
-
-    def _tokens_of(self, row: Prepared) -> int:
-        """About how many tokens a request has: known for what is cached, guessed from the last ones for the rest."""
-        new = sum(self._tokens_per_step.get(key.block, 1.0) * len(value) for key, value in row.values.items())
-        return 1 + round(new) + sum(self._cache.num_tokens(key) for key in row.keys.values() if key not in row.values)
+    def _mirror(self, row: Prepared, told: Answer) -> None:
+        self._mirrors.offer(self._batcher, row, told, self._clock())
 
 
-def answer_of(version: Served, row: Prepared, said: Mapping[str, float], latency: Latency) -> Answer:
-    """One row's answer out of the probabilities of all answers."""
-    task = version.tasks[row.request.task]
-    probabilities = {answer: said[answer] for answer in task.answers}
-    return Answer(
-        id=row.request.id,
-        version=version.version,
-        generation=version.generation,
-        task=row.request.task,
-        instruction=instruction_of(version, row.request),
-        answer=max(probabilities, key=probabilities.__getitem__),
-        probabilities=probabilities,
-        received=tuple(sorted(row.request.content)),
-        used=tuple(sorted(name for name in row.request.content if name not in row.ignored)),
-        ignored=dict(row.ignored),
-        latency=latency,
-        budget=None if row.allowance.budget is None else row.allowance.budget.share,
-    )
-
-
-def _pass_on(source: Future[Answer], to: Future[Answer]) -> None:
-    """Settle one future as another was."""
-    error = source.exception()
-    if error is None:
-        to.set_result(source.result())
-    else:
-        to.set_exception(error)
+def _fail(answer: Future[Answer], error: Exception) -> None:
+    """Settle a future that may have been given up."""
+    if answer.set_running_or_notify_cancel():
+        answer.set_exception(error)

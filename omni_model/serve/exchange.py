@@ -30,11 +30,13 @@ class Request:
     """Whose requests stay on one side of a canary; empty: the id, so that each request is on its own."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Prepared:
-    """A request ready for a batch: what is cached is named by its key alone."""
+    """A request on its way to a batch: what is cached is named by its key alone."""
 
     request: Request
+    version: int
+    """The version that it was prepared for."""
     space: str
     """Identity of the encoders that it was prepared for."""
     keys: Mapping[str, Key]
@@ -50,6 +52,14 @@ class Prepared:
     decode_s: float = 0.0
     ready_at: float = 0.0
     """When it was ready, by the engine's clock."""
+    num_tokens: int = 1
+    """About how many it will have."""
+    target: int = 0
+    """The version on trial that shall answer; 0: the one in service, whichever it is by then."""
+    mirror: int = 0
+    """The version that shall answer too, after it was answered; 0: none."""
+    told: Answer | None = None
+    """The answer given, if this is for the second one."""
 
 
 @dataclass(frozen=True, kw_only=True)

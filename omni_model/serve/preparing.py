@@ -42,7 +42,13 @@ def prepare(version: Served, request: Request, cache: FeatureCache, allowance: A
         reasons = "; ".join(f"{name}: {why}" for name, why in ignored.items())
         raise RowError(f"No modality of the request can be used ({reasons}). Give one that the model takes.")
     return Prepared(
-        request=request, space=version.space, keys=keys, values=values, ignored=ignored, allowance=allowance
+        request=request,
+        version=version.version,
+        space=version.space,
+        keys=keys,
+        values=values,
+        ignored=ignored,
+        allowance=allowance,
     )
 
 

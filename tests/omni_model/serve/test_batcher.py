@@ -141,3 +141,47 @@ def test_an_idle_batcher_uses_no_time() -> None:
         before = time.process_time()
         time.sleep(0.5)
         assert time.process_time() - before < 0.05
+
+
+def test_the_spare_lane_waits_for_an_empty_queue_and_goes_in_small_batches() -> None:
+    doubler = Doubler()
+    batcher: MicroBatcher[int, int] = MicroBatcher(doubler, max_queue=9, max_rows=9, max_tokens=99, max_spare=6)
+    with held(doubler, batcher):
+        spare = [batcher.offer(number) for number in range(20, 28)]
+        answers = [batcher.submit(number) for number in range(1, 4)]
+        assert (len(batcher), batcher.num_spare) == (3, 6)
+    assert [each.cancelled() for each in spare] == [False] * 6 + [True] * 2
+    assert [each.result(5) for each in spare[:6]] == [2 * number for number in range(20, 26)]
+    assert [answer.result(0) for answer in answers] == [2, 4, 6]
+    assert doubler.batches == [[0], [1, 2, 3], [20, 21, 22, 23], [24, 25]]
+    batcher.close()
+
+
+def test_poison_in_the_spare_lane_fails_alone() -> None:
+    doubler = Doubler()
+    batcher: MicroBatcher[int, int] = MicroBatcher(doubler, max_queue=9, max_rows=9, max_tokens=99, max_spare=9)
+    with held(doubler, batcher):
+        spare = {number: batcher.offer(number) for number in (12, 13, 14)}
+    assert (spare[12].result(5), spare[14].result(5)) == (24, 28)
+    assert isinstance(spare[13].exception(5), ArithmeticError)
+    batcher.close()
+
+
+def test_closing_and_shedding_drop_the_spare_lane() -> None:
+    doubler = Doubler()
+    batcher: MicroBatcher[int, int] = MicroBatcher(doubler, max_queue=9, max_rows=9, max_tokens=99, max_spare=9)
+    with held(doubler, batcher):
+        shed = batcher.offer(1)
+        batcher.shed()
+        assert shed.cancelled()
+        dropped = batcher.offer(2)
+        kept = batcher.submit(3)
+        closing = threading.Thread(target=batcher.close)
+        closing.start()
+        while not batcher._closed:
+            time.sleep(0.001)
+    closing.join(5)
+    assert kept.result(0) == 6
+    assert dropped.cancelled()
+    assert batcher.offer(4).cancelled()
+    assert doubler.batches == [[0], [3]]

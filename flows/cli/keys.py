@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from flows.cli.common import console, person, workspace
 
@@ -39,7 +39,7 @@ def list_() -> None:
     if not stored:
         console.print("There is no key: on its own machine the service answers everybody.")
         return
-    table = Table("name", "begins with", "scopes", "budget", "created (UTC)", "by", "revoked (UTC)")
+    table = Table("name", Column("begins with", no_wrap=True), "scopes", "budget", "created (UTC)", "revoked (UTC)")
     for key in stored:
         revoked = "–" if key.revoked_at is None else f"{key.revoked_at:%Y-%m-%d %H:%M:%S} by {key.revoked_by}"
         budget = key.detail.get("budget")
@@ -48,8 +48,7 @@ def list_() -> None:
             f"omni_{key.prefix}",
             ", ".join(key.scopes),
             "–" if budget is None else f"{budget:g}",
-            f"{key.created_at:%Y-%m-%d %H:%M:%S}",
-            key.created_by,
+            f"{key.created_at:%Y-%m-%d %H:%M:%S} by {key.created_by}",
             revoked,
         )
     console.print(table)

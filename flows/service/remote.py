@@ -41,9 +41,10 @@ def read_file(source: Source, max_bytes: int) -> bytes:
         descriptor = os.open(path, flags)
     except OSError as error:
         raise RowError(f"The file cannot be read: {error.strerror}. Correct the URI or the rights.") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a folder, or a pipe, which would be waited for
+        os.close(descriptor)
+        raise RowError("It is no regular file. Name a file.")
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise RowError("It is no regular file. Name a file.")
         if Path(os.path.realpath(path)) != path:  # a folder on the way was replaced by a link meanwhile
             raise RowError("The file lies outside the allowed folder. Copy it there.")
         content = file.read(max_bytes + 1)

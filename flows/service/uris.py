@@ -107,6 +107,8 @@ def leads_out(uri: str, start: int) -> bool:
     >>> leads_out("s3://bucket/a*", 12), leads_out("file:///srv/..b/c", 12)
     (True, False)
     """
+    if any(ord(char) <= 32 or char == "#" for char in uri):
+        return True
     is_http = uri.startswith("http")
     rest = uri[start:]
     query = rest.find("?")
@@ -115,7 +117,7 @@ def leads_out(uri: str, start: int) -> bool:
             return True
         rest = rest[:query]
     for _ in range(MAX_LAYERS):
-        if any(ord(char) <= 32 or ord(char) == 127 or char in "\\#" for char in rest):
+        if any(ord(char) < 32 or ord(char) == 127 or char == "\\" for char in rest):
             return True
         if not is_http and ("::" in rest or any(char in "*[]{}?" for char in rest)):  # fsspec's own words
             return True
@@ -123,6 +125,6 @@ def leads_out(uri: str, start: int) -> bool:
             return True
         inner = unquote(rest)
         if inner == rest:
-            return any(ord(char) <= 32 or char == "#" for char in uri)
+            return False
         rest = inner
     return True

@@ -23,7 +23,7 @@ def test_a_key_that_is_too_short_is_refused_without_being_shown(monkeypatch: pyt
 def test_a_host_that_others_reach_needs_a_key(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMNI_SERVICE__HOST", "0.0.0.0")
     open_to_all = ws.with_(settings=Settings.load())
-    with pytest.raises(ValueError, match="there is no key. Make one with `omniloop keys create"):
+    with pytest.raises(ValueError, match=r"there is no key\. Make one with `omniloop keys create"):
         check_closed(open_to_all)
     _, kept = new_key("app", ("predict",))
     with ws.database.write() as session:

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from flows.edge.config import EdgeConfig
 from flows.pulse_config import PulseConfig
 from flows.service.config import ServiceConfig
 from monitoring.config import GateConfig, ProbationConfig, TriggerConfig
@@ -120,6 +121,7 @@ class Settings(BaseSettings):
     msn: MsnConfig = Field(default_factory=MsnConfig)
     pulse: PulseConfig = Field(default_factory=PulseConfig)
     service: ServiceConfig = Field(default_factory=ServiceConfig)
+    edge: EdgeConfig = Field(default_factory=EdgeConfig)
 
     @classmethod
     def settings_customise_sources(

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from flows.cli import data, keys, labels, live, loop, models, msn, rounds, schedule, trials
+from flows.cli import data, edge, keys, labels, live, loop, models, msn, rounds, schedule, trials
 from flows.cli.common import fail
 from flows.telemetry import silence
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 loop.register(app)
 live.register(app)
 app.add_typer(data.app, name="data")
+app.add_typer(edge.app, name="edge")
 app.add_typer(keys.app, name="keys")
 app.add_typer(labels.app, name="labels")
 app.add_typer(rounds.app, name="rounds")

@@ -18,10 +18,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from db.errors import DatabaseError
+from flows.edge.forms import EdgeLogIn
 from flows.service.asking import Asking
 from flows.service.config import LOOPBACK, NOTHING_SERVED
 from flows.service.control import control
 from flows.service.door import Door
+from flows.service.edge_sync import edge_sync
 from flows.service.faults import Fault, fault_of, shown
 from flows.service.forms import BatchIn, FeedbackIn, HealthOut, IngestIn, MoveIn, PredictIn, SampleIn
 from flows.service.ingest import Intake
@@ -38,7 +40,7 @@ from omni_model.errors import OmniError
 
 logger = logging.getLogger(__name__)
 
-BODIES = (PredictIn, BatchIn, FeedbackIn, IngestIn, SampleIn, MoveIn, InferIn)
+BODIES = (PredictIn, BatchIn, FeedbackIn, IngestIn, SampleIn, MoveIn, InferIn, EdgeLogIn)
 """Forms that routes read themselves."""
 
 
@@ -68,7 +70,12 @@ def create_app(ws: Workspace) -> FastAPI:
     )
     app.state.service = service
     asking = Asking(service, fetcher)
-    for router in (routes(service, asking, Intake(service, fetcher)), control(service), v2(service, asking)):
+    for router in (
+        routes(service, asking, Intake(service, fetcher)),
+        control(service),
+        v2(service, asking),
+        edge_sync(service),
+    ):
         app.router.routes.extend(router.routes)
     add_health(app, service)
     add_errors(app)

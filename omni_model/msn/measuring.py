@@ -49,6 +49,11 @@ class Timed:
 
     sample: Sample
     content: Content
+    """What is looked at."""
+
+    def only(self, subset: Subset) -> Timed:
+        """The same, looking at a part."""
+        return Timed(sample=self.sample, content={name: self.content[name] for name in self.content if name in subset})
 
 
 def encoded(sample: Sample) -> Content:
@@ -194,18 +199,18 @@ def _task_times(
     having = {
         subset: fitting
         for subset in timed_subsets(modalities)
-        if (fitting := [row for row in rows if all(row.content.get(name) for name in subset)])
+        if (fitting := [row.only(subset) for row in rows if all(row.content.get(name) for name in subset)])
     }
     alone: dict[Subset, list[float]] = {subset: [] for subset in having}
     batched: dict[Subset, list[float]] = {subset: [] for subset in having}
-    for subset, fitting in having.items():
-        answer(model, fitting[: config.batch_rows], subset)
+    for fitting in having.values():
+        answer(model, fitting[: config.batch_rows])
     for _ in range(config.cost_repeats):
         for subset, fitting in having.items():
             for row in fitting[: config.cost_rows]:
-                alone[subset].append(_seconds(lambda: answer(model, [row], subset), clock))  # noqa: B023  called at once
+                alone[subset].append(_seconds(model, [row], clock))
             many = fitting[: config.batch_rows]
-            batched[subset].append(_seconds(lambda: answer(model, many, subset), clock) / len(many))  # noqa: B023
+            batched[subset].append(_seconds(model, many, clock) / len(many))
     return (
         {subset: statistics.median(times) for subset, times in alone.items()},
         {subset: statistics.median(times) for subset, times in batched.items()},
@@ -223,27 +228,38 @@ def timed_subsets(modalities: Sequence[str]) -> list[Subset]:
     return list(dict.fromkeys([*several, everything]))
 
 
-def _seconds(job: Callable[[], object], clock: Clock) -> float:
+def _seconds(model: LoopModel, rows: Sequence[Timed], clock: Clock) -> float:
     began = clock()
-    job()
+    answer(model, rows)
     return clock() - began
 
 
 @torch.no_grad()
-def answer(model: LoopModel, rows: Sequence[Timed], subset: Subset) -> Tensor:
-    """Probabilities [N, answers] from the rows' bytes, looking at a subset only: decode, prepare, encode, fuse."""
+def answer(model: LoopModel, rows: Sequence[Timed]) -> Tensor:
+    """Probabilities [N, answers] from the rows' bytes: decode, prepare, encode, fuse. Rows may have any modalities."""
     prepared = []
     for row in rows:
-        inputs = {name: CODECS[name].decode(row.content[name]) for name in sorted(subset)}
+        inputs = {name: CODECS[name].decode(content) for name, content in row.content.items()}
         prepared.append(model.prepare(replace(row.sample, inputs=inputs)))
-    everything, values, masks = torch.arange(len(rows)), {}, {}
-    for name in prepared[0]:
-        x, mask = pack([row[name] for row in prepared]).pad(everything)
-        values[name], masks[name] = model.encode(name, x.to(model.device), mask.to(model.device))
+    values, masks = {}, {}
+    for name in dict.fromkeys(name for row in prepared for name in row):
+        having = [place for place, row in enumerate(prepared) if name in row]
+        x, mask = pack([prepared[place][name] for place in having]).pad(torch.arange(len(having)))
+        tokens = model.encode(name, x.to(model.device), mask.to(model.device))
+        values[name], masks[name] = (_among(part, having, len(rows)) for part in tokens)
     task_N = torch.tensor([model.task_index(row.sample.task) for row in rows], device=model.device)
     output = model(Batch(values=values, masks=masks, task=task_N, target=torch.full_like(task_N, -1)))
     allowed_NA = model.answer_masks().to(model.device)[task_N]
     return answer_probabilities(output.logits, allowed_NA, model.temperature)
+
+
+def _among(part: Tensor, places: Sequence[int], num_rows: int) -> Tensor:
+    """Rows put at their places among all rows, the others zero."""
+    if len(places) == num_rows:
+        return part
+    whole = part.new_zeros(num_rows, *part.shape[1:])
+    whole[torch.tensor(places, device=part.device)] = part
+    return whole
 
 
 def as_sum(times: Mapping[Subset, float], modalities: Sequence[str]) -> Parts:

@@ -12,8 +12,7 @@ import torch
 from omni_model.evaluate import predict
 from omni_model.model import OmniModel
 from omni_model.msn.config import MsnConfig
-from omni_model.msn.measuring import Timed as TimedRow
-from omni_model.msn.measuring import answer, as_sum, encoded, measure, right_by_subset, situations
+from omni_model.msn.measuring import Timed, answer, as_sum, encoded, measure, right_by_subset, situations
 from omni_model.msn.selector import subsets_of
 from omni_model.sample import Sample
 from tests.omni_model.conftest import SHAPES, make_sample
@@ -42,11 +41,12 @@ def test_every_subset_is_scored_as_the_model_answers_it(model: OmniModel, sample
 
 
 def test_the_served_way_gives_the_answers_that_predict_gives(model: OmniModel, samples: list[Sample]) -> None:
-    whole = [sample for sample in samples if len(sample.inputs) == 3]
-    rows = [TimedRow(sample=sample, content=encoded(sample)) for sample in whole]
+    """Rows of every mix of modalities in one batch, and with a part of them hidden."""
+    rows = [Timed(sample=sample, content=encoded(sample)) for sample in samples]
+    np.testing.assert_allclose(answer(model, rows).numpy(), predict(model, samples).probs, atol=1e-4)
     subset = frozenset({"text", "image"})
-    probabilities = answer(model, rows, subset).numpy()
-    np.testing.assert_allclose(probabilities, predict(model, whole, subset=subset).probs, atol=1e-4)
+    hidden = answer(model, [row.only(subset) for row in rows]).numpy()
+    np.testing.assert_allclose(hidden, predict(model, samples, subset=subset).probs, atol=1e-4)
 
 
 def test_a_situation_scores_its_subsets_on_the_same_rows(samples: list[Sample]) -> None:

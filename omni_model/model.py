@@ -5,7 +5,7 @@ Shapes: B batch, L tokens, D width, M modality groups (the modalities and the qu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -162,6 +162,18 @@ class OmniModel(LoopModel):
     def encode(self, name: str, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         tokens, token_mask = self.encoder("text" if name == INSTRUCTION else name)(x, mask)
         return tokens, token_mask
+
+    @property
+    def device(self) -> torch.device:
+        return self.layers.query.device
+
+    def device_of(self, block: str) -> torch.device:
+        return next(self.encoder("text" if block == INSTRUCTION else block).parameters()).device
+
+    def place(self, of_block: Callable[[str], str], fuse: str) -> None:
+        self.to(fuse)
+        for name, encoder in self.encoders.items():
+            encoder.to(of_block(name))
 
     def forward(self, batch: Batch) -> Output:
         output: Output = self.layers(batch)

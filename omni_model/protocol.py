@@ -9,7 +9,7 @@ Shapes: B batch, T steps of a prepared value, L tokens, D width, A answers of al
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -127,8 +127,19 @@ class LoopModel(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """Where `forward` is computed, and `encode` too unless `device_of` says otherwise."""
         return next(self.parameters()).device
+
+    def device_of(self, block: str) -> torch.device:
+        """Where `encode` wants the values of a block."""
+        return self.device
+
+    def place(self, of_block: Callable[[str], str], fuse: str) -> None:
+        """Move the encoder of each block to the device named for it, and the rest to `fuse`.
+
+        A model that does not divide itself goes to `fuse` as a whole.
+        """
+        self.to(fuse)
 
     def task_index(self, name: str) -> int:
         """Place of a task. Raises `ValueError` that lists the known ones."""

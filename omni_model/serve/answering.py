@@ -12,10 +12,11 @@ from torch import Tensor
 from omni_model.data.errors import DecodeError, RowError
 from omni_model.errors import OmniError
 from omni_model.serve.cache import FeatureCache, Key
+from omni_model.serve.devices import Devices
 from omni_model.serve.errors import NotAnswerable, NothingServed
 from omni_model.serve.exchange import Answer, Latency, Prepared
 from omni_model.serve.preparing import instruction_of, prepare
-from omni_model.serve.served import Served, encode, fuse
+from omni_model.serve.served import Served, fuse
 from omni_model.serve.trial import Gone
 from omni_model.serve.versions import Standing, Versions
 
@@ -33,11 +34,12 @@ class Answering:
         self,
         versions: Versions,
         cache: FeatureCache,
+        devices: Devices,
         clock: Callable[[], float],
         on_told: Callable[[Prepared, Answer], None],
         on_trial_failure: Callable[[], None],
     ) -> None:
-        self._versions, self._cache, self._clock = versions, cache, clock
+        self._versions, self._cache, self._devices, self._clock = versions, cache, devices, clock
         self._on_told, self._on_trial_failure = on_told, on_trial_failure
         self._tokens_per_step: dict[str, float] = {}
 
@@ -116,7 +118,7 @@ class Answering:
                 block = next(name for name, known in row.keys.items() if known == key)
                 again = prepare(version, row.request, empty, row.allowance)
                 values[key] = again.values[again.keys[block]]
-        made = encode(version, {key: values[key] for key in missing})
+        made = self._devices.encode(version, {key: values[key] for key in missing})
         for key, tokens in made.items():
             self._tokens_per_step[key.block] = tokens.shape[0] / values[key].shape[0]
         return made

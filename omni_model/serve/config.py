@@ -7,8 +7,11 @@ ValueError: service.queue_rows must be above 0, got 0. Set OMNI_SERVICE__QUEUE_R
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
+DEVICE = re.compile(r"cpu(:\d+)?|cuda:\d+")
 MAY_BE_0 = ("cache_bytes", "mirror_rows", "mirror_bytes")
 
 
@@ -32,6 +35,9 @@ class EngineConfig:
     """Requests that may wait for a trial's second answer; what does not fit is dropped and counted."""
     mirror_bytes: int = 64 * 2**20
     """Bytes of inputs that may wait for it."""
+    placement: Mapping[str, str] = field(default_factory=dict)
+    """Modality to device (`cpu`, `cuda:0`); `*` for the modalities not named, `fuse` for the layers across modalities.
+    Empty: text on the CPU and the rest on the first GPU if there is one, else all on the CPU."""
 
     def __post_init__(self) -> None:
         for entry in fields(EngineConfig):
@@ -40,6 +46,12 @@ class EngineConfig:
                 bound = "0 or more" if least == 0 else "above 0"
                 raise ValueError(
                     f"service.{entry.name} must be {bound}, got {value!r}. Set OMNI_SERVICE__{entry.name.upper()}."
+                )
+        for name, device in self.placement.items():
+            if not (name and DEVICE.fullmatch(device)):
+                raise ValueError(
+                    f"service.placement puts {name!r} on {device!r}; devices are cpu and cuda:0, cuda:1, … "
+                    """Set OMNI_SERVICE__PLACEMENT, e.g. {"text": "cpu", "image": "cuda:0"}."""
                 )
         if not 0 <= self.degrade_from <= 1:
             raise ValueError(

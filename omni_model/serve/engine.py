@@ -9,19 +9,24 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import torch
+
 from omni_model.errors import OmniError
 from omni_model.msn.choice import Selector
+from omni_model.msn.rules import StaticRules
 from omni_model.serve.answering import Answering
 from omni_model.serve.batcher import FOREVER, Clock, MicroBatcher
 from omni_model.serve.budget import allowance, left_by_load
 from omni_model.serve.cache import CacheCounts, FeatureCache
 from omni_model.serve.config import EngineConfig
+from omni_model.serve.devices import DeviceCounts, Devices
 from omni_model.serve.errors import DeadlinePassed, EngineClosed, NotAnswerable, NothingServed, Overloaded
 from omni_model.serve.exchange import Answer, Prepared, Request
+from omni_model.serve.placement import placed
 from omni_model.serve.preparing import prepare
 from omni_model.serve.served import Served
 from omni_model.serve.trial import SHADOW, Mirrors, OnMirror, Trial
@@ -31,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 ROOM_FOR_CANARIES = 16
 """Places in the queue that ordinary requests cannot take, so that a full queue does not look like a dead model."""
+
+STATIC_RULES = StaticRules()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +59,8 @@ class EngineCounts:
     num_trial_failures: int
     """Requests that the version on trial failed at, and that the version in service answered instead."""
     cache: CacheCounts
+    devices: Mapping[str, DeviceCounts]
+    """By device, as placed."""
 
 
 class Engine:
@@ -59,7 +68,8 @@ class Engine:
 
     `on_mirror` is told both answers to a request that two versions have answered: the one given, then the second one.
     It runs on the engine's own thread, so it must not wait. The latency of the second one says nothing of decoding,
-    and little of encoding, because the first one has left its tokens in the cache.
+    and little of encoding, because the first one has left its tokens in the cache. `fallback` chooses the modalities of
+    requests with a budget for versions that bring no selector.
     """
 
     def __init__(
@@ -70,16 +80,19 @@ class Engine:
         clock: Clock = time.monotonic,
         on_batch: Callable[[int], None] = lambda num_rows: None,
         on_mirror: OnMirror = lambda told, second: None,
-        fallback: Selector | None = None,
+        fallback: Selector = STATIC_RULES,
     ) -> None:
         self._config, self._clock = config, clock
         self._cache = FeatureCache(config.cache_bytes, secret=secret)
-        self._versions = Versions(fallback)
+        self._devices = Devices(placed(config.placement, torch.cuda.device_count()))
+        self._versions = Versions(self._devices.placement, fallback)
         self._door = threading.Lock()
         self._num_open = 0
         self._closed = False
         self._mirrors = Mirrors(on_mirror, max_bytes=config.mirror_bytes)
-        self._answering = Answering(self._versions, self._cache, clock, self._mirror, self._mirrors.note_trial_failure)
+        self._answering = Answering(
+            self._versions, self._cache, self._devices, clock, self._mirror, self._mirrors.note_trial_failure
+        )
         self._decoders = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decoder")
         self._batcher: MicroBatcher[Prepared, Answer] = MicroBatcher(
             self._answering,
@@ -119,6 +132,7 @@ class Engine:
             num_mirrors_failed=mirrors.num_failed,
             num_trial_failures=mirrors.num_trial_failures,
             cache=self._cache.counts(),
+            devices=self._devices.counts(),
         )
 
     def submit(self, request: Request, *, deadline_s: float = FOREVER) -> Future[Answer]:
@@ -197,6 +211,7 @@ class Engine:
             self._closed = True
         self._decoders.shutdown(wait=True)
         self._batcher.close()
+        self._devices.close()
 
     def _take(self, request: Request, deadline_s: float, max_open: int, *, may_try: bool) -> Future[Answer]:
         with self._door:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from omni_model.evaluate import predict
 from omni_model.serve.cache import FeatureCache
@@ -17,8 +17,8 @@ TOLERANCE = 1e-3
 """How far the probabilities of the batched path and of `predict` may lie apart: rounding of another order of sums."""
 
 
-def check(version: Served, golden: Sequence[Request]) -> None:
-    """Let a version answer golden requests by the way that traffic takes and by `predict`; also its warm-up.
+def check(version: Served, golden: Sequence[Request], place: Callable[[], None] = lambda: None) -> None:
+    """Let a version answer golden requests by `predict`, and, once placed, by the way of traffic; also its warm-up.
 
     Raises `ValueError` for an answer that is no probability, or when the two ways disagree. A golden request that the
     model cannot take (another task, other modalities) says nothing and is left out. No selector is asked.
@@ -30,12 +30,14 @@ def check(version: Served, golden: Sequence[Request]) -> None:
             rows.append(prepare(version, request, cache))
         except ValueError as error:
             logger.info("%s is no golden input for v%d: %s", request.id, version.version, error)
+    judged_BA = predict(version.model, [whole(version, row) for row in rows]).probs
+    place()
     tokens = encode(version, {key: value for row in rows for key, value in row.values.items()})
     names = [row.request.task for row in rows]
     said_BA = fuse(version, [row.keys for row in rows], tokens, names)
     for row, probabilities in zip(rows, said_BA, strict=True):
         if not (abs(float(probabilities.sum()) - 1) < TOLERANCE and (probabilities >= 0).all()):
             raise ValueError(f"Its answer to {row.request.id} is no probability: {probabilities.tolist()}.")
-    apart = float(abs(said_BA - predict(version.model, [whole(version, row) for row in rows]).probs).max())
+    apart = float(abs(said_BA - judged_BA).max())
     if not apart <= TOLERANCE:
         raise ValueError(f"Its answers in service differ from those it was judged by: by {apart:g} at most.")

@@ -34,7 +34,7 @@ class Served:
     """Modalities that the model has an encoder for; None: whatever it is given."""
     tasks: Mapping[str, TaskSpec]
     allowed: Tensor
-    """bool [tasks, A]"""
+    """bool [tasks, A], on the CPU"""
     selector: Selector | None = None
     """Chooses the modalities under a budget, the request's or the load's."""
     fallback: Selector | None = None
@@ -53,7 +53,7 @@ def served(version: int, generation: int, model: LoopModel, selector: Selector |
         space=f"{encoder_digest(model)}:{blake2b(shape, digest_size=8).hexdigest()}",
         takes=None if takes is None else frozenset(takes),
         tasks={task.name: task for task in model.tasks},
-        allowed=model.answer_masks().to(model.device),
+        allowed=model.answer_masks(),
         selector=selector,
     )
 
@@ -66,7 +66,8 @@ def encode(version: Served, values: Mapping[Key, Tensor]) -> dict[Key, Tensor]:
         keys = [key for key in values if key.block == block]
         rows = [values[key] for key in keys]
         x, mask = pack(rows).pad(torch.arange(len(rows)))
-        tokens_BLD, mask_BL = version.model.encode(block, x.to(version.model.device), mask.to(version.model.device))
+        device = version.model.device_of(block)
+        tokens_BLD, mask_BL = version.model.encode(block, x.to(device), mask.to(device))
         for row, key in enumerate(keys):
             made[key] = tokens_BLD[row][mask_BL[row]].cpu()
     return made
@@ -82,8 +83,9 @@ def fuse(
     for name in dict.fromkeys(name for row in rows for name in row):
         block = pack([tokens[row[name]] if name in row else None for row in rows])
         x_BLD, mask_BL = block.pad(everything)
-        values[name], masks[name] = x_BLD.to(model.device), mask_BL.to(model.device)
-    task_B = torch.tensor([model.task_index(task) for task in tasks], device=model.device)
-    output = model(Batch(values=values, masks=masks, task=task_B, target=torch.full_like(task_B, -1)))
-    probabilities: Floats = answer_probabilities(output.logits, version.allowed[task_B], model.temperature).numpy()
+        values[name], masks[name] = x_BLD, mask_BL
+    task_B = torch.tensor([model.task_index(task) for task in tasks])
+    batch = Batch(values=values, masks=masks, task=task_B, target=torch.full_like(task_B, -1)).to(model.device)
+    logits_BA = model(batch).logits.cpu()
+    probabilities: Floats = answer_probabilities(logits_BA, version.allowed[task_B], model.temperature).numpy()
     return probabilities

@@ -11,6 +11,7 @@ from omni_model.protocol import LoopModel
 from omni_model.serve.errors import VersionRefused
 from omni_model.serve.exchange import Request
 from omni_model.serve.golden import check
+from omni_model.serve.placement import Placement
 from omni_model.serve.served import Served, served
 from omni_model.serve.trial import Running, check_terms
 
@@ -36,8 +37,8 @@ class Standing:
 class Versions:
     """Loads and checks versions beside those that answer; `now` is read without a lock."""
 
-    def __init__(self, fallback: Selector | None = None) -> None:
-        self._fallback = fallback
+    def __init__(self, placement: Placement, fallback: Selector | None = None) -> None:
+        self._placement, self._fallback = placement, fallback
         self._changing = threading.Lock()
         self.now = Standing()
 
@@ -100,8 +101,9 @@ class Versions:
         if known is not None:
             return replace(known, generation=generation, selector=selector or known.selector)
         try:
-            fresh = served(version, generation, load(), selector)
-            check(fresh, golden)
+            model = load()
+            fresh = served(version, generation, model, selector)
+            check(fresh, golden, lambda: model.place(self._placement.of, self._placement.fuse))
         except Exception as error:
             raise VersionRefused(version, str(error) or type(error).__name__) from error
         return replace(fresh, fallback=self._fallback)

@@ -113,7 +113,7 @@ def test_a_selector_may_come_later_and_stays_with_its_version(
     asked = replace(whole(requests), budget=Budget(share=0.4))
     engine.put_in_service(2, 2, lambda: make_model(2))
     engine.set_selector(1, First())
-    assert engine.submit(asked).result(10).used == ("audio", "image", "text")
+    assert engine.submit(asked).result(10).used == ("text",)  # by the static rules
 
     def unwanted() -> OmniModel:
         raise AssertionError("v1 was still warm")
@@ -121,7 +121,9 @@ def test_a_selector_may_come_later_and_stays_with_its_version(
     engine.put_in_service(1, 3, unwanted)
     assert engine.submit(asked).result(10).used == ("audio",)
     engine.set_selector(1, None)
-    assert engine.submit(asked).result(10).used == ("audio", "image", "text")
+    answer = engine.submit(asked).result(10)
+    assert answer.used == ("text",)
+    assert answer.ignored["image"] == "the static rules use text at a budget of 0.4"
     engine.set_selector(77, First())
     assert engine.warm_versions == (2, 1)
 

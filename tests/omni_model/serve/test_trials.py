@@ -37,8 +37,8 @@ def until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def engine_with(model: OmniModel, pairs: list[Pair], **bounds: int) -> Engine:
-    engine = Engine(EngineConfig(**bounds), secret=SECRET, on_mirror=lambda told, second: pairs.append((told, second)))
+def engine_with(model: OmniModel, pairs: list[Pair], config: EngineConfig = EngineConfig()) -> Engine:  # noqa: B008
+    engine = Engine(config, secret=SECRET, on_mirror=lambda told, second: pairs.append((told, second)))
     engine.put_in_service(1, 1, lambda: model)
     return engine
 
@@ -47,7 +47,7 @@ def test_a_canary_answers_its_share_and_the_version_in_service_answers_the_same_
     model: OmniModel, requests: Sequence[Request]
 ) -> None:
     pairs: list[Pair] = []
-    engine, other = engine_with(model, pairs, mirror_rows=200), make_model(2)
+    engine, other = engine_with(model, pairs, EngineConfig(mirror_rows=200)), make_model(2)
     engine.start_trial(2, lambda: other, mode="canary", share=0.5, golden=requests[:4])
     assert engine.trial == Trial(version=2, mode="canary", share=0.5)
     sent = asked(requests, 60)
@@ -258,7 +258,7 @@ def test_second_answers_beyond_the_room_are_dropped_and_counted_and_refuse_nobod
     model: OmniModel, requests: Sequence[Request]
 ) -> None:
     pairs: list[Pair] = []
-    engine, other = engine_with(model, pairs, mirror_rows=3, queue_rows=64), slow(make_model(2))
+    engine, other = engine_with(model, pairs, EngineConfig(mirror_rows=3, queue_rows=64)), slow(make_model(2))
     engine.start_trial(2, lambda: other, mode="shadow", share=1.0)
     held = slow(model)
     engine.put_in_service(3, 3, lambda: held)
@@ -273,7 +273,7 @@ def test_second_answers_beyond_the_room_are_dropped_and_counted_and_refuse_nobod
 
 
 def test_second_answers_of_large_inputs_are_bounded_in_bytes(model: OmniModel, requests: Sequence[Request]) -> None:
-    engine = engine_with(model, [], mirror_bytes=0)
+    engine = engine_with(model, [], EngineConfig(mirror_bytes=0))
     engine.start_trial(2, lambda: make_model(2), mode="shadow", share=1.0)
     assert engine.submit(requests[0]).result(10).version == 1
     until(lambda: engine.counts().num_mirrors_dropped == 1)
@@ -284,7 +284,7 @@ def test_a_full_queue_drops_second_answers_first_and_closing_drops_them_too(
     model: OmniModel, requests: Sequence[Request]
 ) -> None:
     held, other = slow(model), slow(make_model(2))
-    engine = engine_with(held, [], queue_rows=8)
+    engine = engine_with(held, [], EngineConfig(queue_rows=8))
     engine.start_trial(2, lambda: other, mode="shadow", share=1.0)
     held.go.clear()
     other.go.clear()
@@ -314,7 +314,7 @@ def test_a_full_queue_drops_second_answers_first_and_closing_drops_them_too(
 
 def test_trials_that_come_and_go_under_load_lose_no_request(model: OmniModel, requests: Sequence[Request]) -> None:
     models = {1: model, 2: make_model(2)}
-    engine = engine_with(model, [], mirror_rows=8)
+    engine = engine_with(model, [], EngineConfig(mirror_rows=8))
     stop = threading.Event()
 
     def client(number: int) -> int:

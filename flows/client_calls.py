@@ -1,0 +1,155 @@
+"""What the client asks, as values: method, path, body, and the form of the answer; and how an answer is read."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from flows.service.forms import (
+    BatchIn,
+    BatchOut,
+    ErrorOut,
+    FeedbackIn,
+    FeedbackOut,
+    HealthOut,
+    IngestIn,
+    IngestOut,
+    Inline,
+    MoveIn,
+    MoveOut,
+    PredictIn,
+    PredictOut,
+    Remote,
+    VersionDetail,
+    VersionsOut,
+)
+
+Out = TypeVar("Out", bound=BaseModel)
+Content = str | bytes | Path | Remote
+"""Text, a file's bytes, its path, or where it lies."""
+
+
+class ServiceError(Exception):
+    """The service refused, or could not be asked."""
+
+    def __init__(self, fact: str, *, value: str = "", mend: str = "", request_id: str = "", status: int = 0) -> None:
+        self.fact, self.value, self.mend, self.request_id = fact, value, mend, request_id
+        self.status = status
+        """HTTP status; 0 if there was no answer."""
+        super().__init__(" ".join(part for part in (fact, mend) if part))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Generic[Out]):
+    """One question."""
+
+    method: str
+    path: str
+    form: type[Out]
+    body: BaseModel | None = None
+    is_idempotent: bool = True
+    """Whether asking twice does no harm."""
+    tries_again: bool = True
+    """Whether 503 means later rather than no."""
+    also: tuple[int, ...] = ()
+    """Statuses beside 2xx whose body is an answer."""
+
+
+def predict_call(task: str, inputs: Mapping[str, Content], more: Mapping[str, Any]) -> Call[PredictOut]:
+    """Two answers to one request would only be logged twice."""
+    return Call(
+        method="POST", path="/v1/predict", form=PredictOut, body=sample_of({**more, "task": task, "inputs": inputs})
+    )
+
+
+def batch_call(samples: Sequence[Mapping[str, Any]]) -> Call[BatchOut]:
+    """Several samples."""
+    body = BatchIn(samples=[sample_of(sample) for sample in samples])
+    return Call(method="POST", path="/v1/predict/batch", form=BatchOut, body=body)
+
+
+def feedback_call(prediction: str, answer: str, who: str) -> Call[FeedbackOut]:
+    """The same feedback again changes nothing."""
+    body = FeedbackIn(prediction=prediction, answer=answer, who=who)
+    return Call(method="POST", path="/v1/feedback", form=FeedbackOut, body=body)
+
+
+def ingest_call(samples: Sequence[Mapping[str, Any]]) -> Call[IngestOut]:
+    """The same samples again change nothing. They are checked by the service, each by itself."""
+    rows = [{**sample, "inputs": packed(sample.get("inputs", {}))} for sample in samples]
+    return Call(method="POST", path="/v1/ingest", form=IngestOut, body=IngestIn(samples=rows))
+
+
+def versions_call() -> Call[VersionsOut]:
+    """All versions."""
+    return Call(method="GET", path="/v1/versions", form=VersionsOut)
+
+
+def version_call(version: int) -> Call[VersionDetail]:
+    """One version."""
+    return Call(method="GET", path=f"/v1/versions/{version:d}", form=VersionDetail)
+
+
+def move_call(version: int, move: str, why: str) -> Call[MoveOut]:
+    """A decision, which is made once: the second time it is refused."""
+    path = f"/v1/versions/{version:d}/{move}"
+    return Call(method="POST", path=path, form=MoveOut, body=MoveIn(why=why), is_idempotent=False)
+
+
+def health_call() -> Call[HealthOut]:
+    """A 503 is an answer here."""
+    return Call(method="GET", path="/health/ready", form=HealthOut, tries_again=False, also=(503,))
+
+
+def sample_of(sample: Mapping[str, Any]) -> PredictIn:
+    """A sample as it is sent. `ValueError` for one that cannot be."""
+    return PredictIn.model_validate({**sample, "inputs": unpacked(sample.get("inputs", {}))})
+
+
+def unpacked(inputs: Mapping[str, Content]) -> dict[str, str | Inline | Remote]:
+    """Inputs as they are sent.
+
+    >>> unpacked({"text": "seven", "image": b"abc"})
+    {'text': 'seven', 'image': Inline(base64='YWJj')}
+    """
+    return {name: one(value) for name, value in inputs.items()}
+
+
+def packed(inputs: Mapping[str, Content]) -> dict[str, Any]:
+    """The same as plain values."""
+    return {name: v.model_dump() if isinstance(v, BaseModel) else v for name, v in unpacked(inputs).items()}
+
+
+def one(value: Content) -> str | Inline | Remote:
+    """One input as it is sent."""
+    if isinstance(value, Path):
+        value = value.read_bytes()
+    return Inline(base64=base64.b64encode(value).decode()) if isinstance(value, bytes) else value
+
+
+def read(call: Call[Out], request: httpx.Request, outcome: httpx.Response | httpx.TransportError) -> Out:
+    """The answer. Raises :class:`ServiceError`."""
+    asked = request.headers["x-request-id"]
+    if not isinstance(outcome, httpx.Response):
+        fact = f"{request.url.copy_with(query=None)} could not be asked: {type(outcome).__name__}: {outcome}."
+        mend = "Check the address and that the service runs; `omniloop serve` starts it."
+        raise ServiceError(fact, mend=mend, request_id=asked) from outcome
+    if outcome.is_success or outcome.status_code in call.also:
+        try:
+            return call.form.model_validate_json(outcome.content)
+        except ValidationError as error:
+            fact = f"The answer has not the form of {call.form.__name__}."
+            mend = "Use client and service of one release."
+            raise ServiceError(fact, mend=mend, request_id=asked, status=outcome.status_code) from error
+    try:
+        said = ErrorOut.model_validate_json(outcome.content)
+    except ValidationError as error:
+        fact, mend = f"The service answers {outcome.status_code}.", "Look at what stands between client and service."
+        raise ServiceError(fact, mend=mend, request_id=asked, status=outcome.status_code) from error
+    raise ServiceError(
+        said.fact, value=said.value, mend=said.mend, request_id=said.request_id, status=outcome.status_code
+    )

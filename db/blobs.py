@@ -10,16 +10,17 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 import fsspec
 
 from db import trees
 from db.digests import CHUNK_BYTES, DIGEST_CHARS, digest_file, digest_of, is_digest, new_digest
 from db.errors import BlobCorrupt, BlobMissing, BlobStoreUnavailable
+from db.files import replacing, write_many
 from db.trees import tree_digest
 
 __all__ = ["BlobStore", "digest_of", "tree_digest"]
@@ -43,6 +44,19 @@ class BlobStore:
                 self._write(digest, data)
         return digest
 
+    def put_many(self, data: Sequence[bytes]) -> list[str]:
+        """Store several pieces of bytes; returns their digests in order. Costs one flush of the disk together."""
+        digests = [digest_of(each) for each in data]
+        new = dict(zip(digests, data, strict=True))
+        with self._translated("write"):
+            new = {digest: each for digest, each in new.items() if self._size(digest) != len(each)}
+            if self._local is None:
+                for digest, each in new.items():
+                    self._write(digest, each)
+            else:
+                write_many((self._path(digest), each) for digest, each in new.items())
+        return digests
+
     def put_file(self, path: Path) -> str:
         """Store a file's bytes without holding them in memory; returns their digest."""
         digest, size = digest_file(path)
@@ -52,7 +66,7 @@ class BlobStore:
             if self._local is None:
                 self._fs.put_file(str(path), self._path(digest))
                 return digest
-            with _replacing(Path(self._path(digest))) as out, path.open("rb") as source:
+            with replacing(Path(self._path(digest))) as out, path.open("rb") as source:
                 copied = new_digest()
                 while chunk := source.read(CHUNK_BYTES):
                     copied.update(chunk)
@@ -74,7 +88,7 @@ class BlobStore:
 
     def get_file(self, digest: str, path: Path) -> None:
         """Write the bytes to a file, checked, without holding them in memory. The file appears whole or not at all."""
-        with self._translated("read"), _replacing(path) as out:
+        with self._translated("read"), replacing(path) as out:
             seen = new_digest()
             try:
                 with self._fs.open(self._path(digest), "rb") as source:
@@ -148,6 +162,8 @@ class BlobStore:
 
     def _size(self, digest: str) -> int | None:
         try:
+            if self._local is not None:
+                return os.stat(self._path(digest)).st_size
             return int(self._fs.info(self._path(digest))["size"])
         except FileNotFoundError:
             return None
@@ -156,7 +172,7 @@ class BlobStore:
         if self._local is None:
             self._fs.pipe_file(self._path(digest), data)
             return
-        with _replacing(Path(self._path(digest))) as out:
+        with replacing(Path(self._path(digest))) as out:
             out.write(data)
 
     def _missing(self, digest: str) -> BlobMissing:
@@ -183,29 +199,3 @@ class BlobStore:
 def _protocols(filesystem: Any) -> tuple[str, ...]:
     protocol = filesystem.protocol
     return (protocol,) if isinstance(protocol, str) else tuple(protocol)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` at the end of the block, and is removed if the block raises."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".incoming-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the new name itself survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

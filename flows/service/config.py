@@ -15,6 +15,9 @@ from omni_model.serve.config import EngineConfig
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MIN_KEY_CHARS = 16
 URI_SCHEMES = ("file", "http", "https", "s3", "gs", "abfs", "az", "memory")
+LOG_MODALITIES = ("text", "image", "audio", "video", "sensor")
+LOG_FIELDS = (*LOG_MODALITIES, "instruction", "source", "domain", "item", "request_id", "key")
+"""What the log can leave out: modalities, and fields of a request."""
 NOTHING_SERVED = "no version is in service"
 """What readiness says before the first promotion."""
 
@@ -45,6 +48,14 @@ class ServiceConfig(EngineConfig):
     """Answers that may wait to be logged; further ones are not logged, and counted."""
     log_bytes: int = 128 * 2**20
     """Bytes of inputs that may wait to be logged."""
+    log_share: float = 1.0
+    """Share of the requests whose answers are logged, 0-1; by key or content, so always the same ones. Feedback on the
+    others is refused."""
+    log_omit: tuple[str, ...] = ()
+    """Modalities and fields that the log leaves out, such as image or request_id; nothing of their content is kept. The
+    sample of an answer that rests on such a modality is not stored."""
+    log_days: float = 0.0
+    """Days after which answers without feedback, and samples that only they brought, are deleted; 0 keeps them."""
     poll_s: float = 0.5
     """Between two looks at which version is in service."""
     drain_s: int = 3
@@ -66,6 +77,17 @@ class ServiceConfig(EngineConfig):
             if not getattr(self, name) > 0:
                 raise ValueError(
                     f"service.{name} must be above 0, got {getattr(self, name)}. Set OMNI_SERVICE__{name.upper()}."
+                )
+        if not 0 <= self.log_share <= 1:
+            raise ValueError(
+                f"service.log_share must lie in [0, 1], got {self.log_share}. Set OMNI_SERVICE__LOG_SHARE."
+            )
+        if not self.log_days >= 0:
+            raise ValueError(f"service.log_days must be 0 or more, got {self.log_days}. Set OMNI_SERVICE__LOG_DAYS.")
+        for name in self.log_omit:
+            if name not in LOG_FIELDS:
+                raise ValueError(
+                    f"service.log_omit knows {', '.join(LOG_FIELDS)}, got {name!r}. Set OMNI_SERVICE__LOG_OMIT."
                 )
         if self.api_key and len(self.api_key) < MIN_KEY_CHARS:
             raise ValueError(

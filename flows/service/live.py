@@ -5,15 +5,19 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from db.errors import NotFound
 from db.records import Release, Serving
 from db.repository import feedback, versions
 from flows.service.config import ServiceConfig
-from flows.service.faults import Fault
+from flows.service.faults import Fault, shown
+from flows.service.levels import levels
+from flows.service.log_policy import LogPolicy
 from flows.service.metrics import Level, Metrics
 from flows.service.prediction_log import Entry, PredictionLog
 from flows.service.version_watch import VersionWatch
 from flows.service.wire import FeedbackIn, PredictIn, request_of
 from flows.workspace import Workspace
+from omni_model.msn.rules import StaticRules
 from omni_model.serve.engine import Engine
 from omni_model.serve.exchange import Answer, Request
 
@@ -39,8 +43,19 @@ class LiveService:
         self.metrics = Metrics(self._levels)
         self.parsers = ThreadPoolExecutor(2, thread_name_prefix="parser")
         self.stores = ThreadPoolExecutor(4, thread_name_prefix="store")
-        self.log = PredictionLog(ws, max_rows=self.config.log_rows, max_bytes=self.config.log_bytes)
-        self.engine = Engine(self.config, secret=os.urandom(32), on_batch=self.metrics.batch_rows.observe)
+        self.log = PredictionLog(
+            ws,
+            max_rows=self.config.log_rows,
+            max_bytes=self.config.log_bytes,
+            policy=LogPolicy(share=self.config.log_share, omit=frozenset(self.config.log_omit)),
+        )
+        self.engine = Engine(
+            self.config,
+            secret=os.urandom(32),
+            on_batch=self.metrics.batch_rows.observe,
+            on_mirror=self.note_mirror,
+            fallback=StaticRules(),
+        )
         self.watch = VersionWatch(
             ws,
             self.engine,
@@ -71,17 +86,26 @@ class LiveService:
             )
         )
 
+    def note_mirror(self, told: Answer, second: Answer) -> None:
+        """Put a second answer into metrics and log. Waits for nothing: the engine's own thread calls it."""
+        agrees = "yes" if told.answer == second.answer else "no"
+        self.metrics.mirrors.labels(str(second.version), agrees).inc()
+        self.log.add_mirror(told, second)
+
     def give_feedback(self, body: FeedbackIn) -> bool:
         """Store what was right, durably; False if the same was said before. Waits for the prediction's own row first.
 
         Raises `db.errors.NotFound` for an unknown prediction, `ValueError` for an answer outside the task's set, and
-        :class:`Fault` for a second, different answer.
+        :class:`Fault` for a second, different answer, and for a prediction that the log may have left out or forgotten.
         """
         self.log.wait_for(body.prediction, LOG_WAIT_S)
-        with self.ws.database.write() as session:
-            origin = f"human:{body.who}" if body.who else "service"
-            is_new = feedback.add(session, body.prediction, body.answer, origin=origin, now=self.ws.clock())
-            first = feedback.get(session, body.prediction)
+        try:
+            with self.ws.database.write() as session:
+                origin = f"human:{body.who}" if body.who else "service"
+                is_new = feedback.add(session, body.prediction, body.answer, origin=origin, now=self.ws.clock())
+                first = feedback.get(session, body.prediction)
+        except NotFound as error:
+            raise not_logged(self.config, body.prediction) or error from error
         if first is not None and first.answer != body.answer:
             fact = f"Prediction {body.prediction} has feedback already: {first.answer!r}, and the first one counts."
             raise Fault(409, fact, body.answer, "Correct the sample's label with `omniloop labels import` instead.")
@@ -101,19 +125,17 @@ class LiveService:
         self.stores.shutdown(wait=True)
 
     def _levels(self) -> Iterator[Level]:
-        engine, log, served = self.engine.counts(), self.log.counts(), self.engine.served
-        for name, help_, value, is_total in (
-            ("omniloop_open_rows", "Requests taken and not answered yet.", engine.num_open, False),
-            ("omniloop_queued_rows", "Requests that wait for a batch.", engine.num_queued, False),
-            ("omniloop_cache_hits", "Encoder outputs found in the cache.", engine.cache.num_hits, True),
-            ("omniloop_cache_misses", "Encoder outputs that were computed.", engine.cache.num_misses, True),
-            ("omniloop_cache_bytes", "Memory that the cache takes.", engine.cache.num_bytes, False),
-            ("omniloop_cache_saved_bytes", "Encoder outputs not computed again.", engine.cache.bytes_saved, True),
-            ("omniloop_log_written", "Answers logged.", log.num_written, True),
-            ("omniloop_log_dropped", "Answers not logged: the buffer was full.", log.num_dropped, True),
-            ("omniloop_log_failed", "Answers not logged: they could not be.", log.num_failed, True),
-            ("omniloop_log_waiting_rows", "Answers on their way into the log.", log.num_waiting, False),
-            ("omniloop_version", "Version that answers; 0 for none.", served.version if served else 0, False),
-            ("omniloop_generation", "Generation of that version.", served.generation if served else 0, False),
-        ):
-            yield Level(name=name, help=help_, value=value, is_total=is_total)
+        return levels(self.engine, self.log.counts())
+
+
+def not_logged(config: ServiceConfig, prediction_id: str) -> Fault | None:
+    """The refusal of feedback on a prediction that is not in the log, if the log does not keep everything."""
+    why = []
+    if config.log_share < 1:
+        why.append(f"keeps a share of {config.log_share:g} of the answers")
+    if config.log_days > 0:
+        why.append(f"forgets answers without feedback after {config.log_days:g} days")
+    if not why:
+        return None
+    mend = "Send the sample with its answer to /v1/ingest, or let the log keep more with OMNI_SERVICE__LOG_SHARE."
+    return Fault(404, f"The prediction is not in the log, which {' and '.join(why)}.", shown(prediction_id), mend)

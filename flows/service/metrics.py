@@ -47,6 +47,12 @@ class Metrics:
         self.predictions = Counter(
             "omniloop_predictions", "Answers by version and task.", ["version", "task"], registry=self._registry
         )
+        self.mirrors = Counter(
+            "omniloop_mirrors",
+            "Second answers by version, and whether they agree with the answer that was told.",
+            ["version", "agrees"],
+            registry=self._registry,
+        )
         self.latency = Histogram(
             "omniloop_latency_seconds", "Parts of an answer's time.", ["part"], buckets=SECONDS, registry=self._registry
         )

@@ -1,4 +1,5 @@
-"""Follows the database: when its generation changes, the version it names is loaded, checked and put in service.
+"""Follows the database: when its generation changes, the version it names is loaded, checked and put in service. Its
+trial and the selectors of versions are followed along the way, by files of their own.
 
 The database decides, this thread obeys within about a poll and a load. A version that cannot be served raises an alert
 and is tried again after a pause; until then the one before it answers.
@@ -12,7 +13,9 @@ from functools import partial
 
 from db.errors import DatabaseError
 from db.records import Serving
-from db.repository import alerts, samples, versions
+from db.repository import alerts, samples, trials, versions
+from flows.service.selector_watch import SelectorWatch
+from flows.service.trial_watch import TrialWatch
 from flows.steps.models import load_release
 from flows.workspace import Workspace
 from omni_model.serve.engine import Engine
@@ -42,6 +45,10 @@ class VersionWatch:
         self._ws, self._engine, self._poll_s = ws, engine, poll_s
         self._on_swap, self._on_refusal = on_swap, on_refusal
         self._stop, self._looked = threading.Event(), threading.Event()
+        self._selectors = SelectorWatch(ws, engine)
+        self._trials = TrialWatch(
+            ws, engine, golden=lambda: golden(ws), selector_of=self._selectors.load, on_refusal=on_refusal
+        )
         self._refused: tuple[int, str] | None = None
         self._pause_s, self._not_before = FIRST_PAUSE_S, 0.0
         self._thread = threading.Thread(target=self._run, name="version-watch", daemon=True)
@@ -74,9 +81,20 @@ class VersionWatch:
             self._stop.wait(self._poll_s)
 
     def _look(self) -> None:
-        """Compare what the database names with what answers, and change over if they differ."""
+        """Compare what the database names with what answers, and change over if they differ.
+
+        Versions, trial and selectors are read at one moment. A trial that is over ends before the change, so that no
+        version answers that is neither in service nor on trial; one that begins, after it.
+        """
         with self._ws.database.read() as session:
-            wanted = versions.serving(session)
+            wanted, trial = versions.serving(session), trials.running(session)
+            newest = self._selectors.newest(session, wanted.version, None if trial is None else trial.version)
+        self._trials.leave(trial, wanted.version)
+        self._serve(wanted)
+        self._trials.enter(trial)
+        self._selectors.follow(newest)
+
+    def _serve(self, wanted: Serving) -> None:
         served = self._engine.served
         if wanted.version is None:
             if served is not None:
@@ -96,7 +114,11 @@ class VersionWatch:
             release = versions.get_release(session, version)
         try:
             self._engine.put_in_service(
-                version, wanted.generation, partial(load_release, self._ws, release), golden=golden(self._ws)
+                version,
+                wanted.generation,
+                partial(load_release, self._ws, release),
+                golden=golden(self._ws),
+                selector=self._selectors.load(version),
             )
         except VersionRefused as error:
             self._refuse(wanted.generation, error)

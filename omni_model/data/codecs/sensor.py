@@ -70,7 +70,14 @@ class SensorCodec:
                 f"{error.start}. Save it as CSV in UTF-8, or as npy."
             ) from error
         with foreign_parser("The sensor CSV cannot be read", "Save it as plain CSV with decimal points."):
-            rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.partition("\n")[0]))
+            head = text[: text.find("\n") % (len(text) + 1)]
+            delimiter = _delimiter(head)
+            if head.count(delimiter) >= self.limits.sensor_channels:  # before a list of as many cells is made
+                raise DecodeError(
+                    f"The sensor CSV has {head.count(delimiter) + 1:,} columns, more than the "
+                    f"{self.limits.sensor_channels:,} allowed. Cut it into pieces, or raise the limit sensor_channels."
+                )
+            rows = csv.reader(_lines(data), delimiter=delimiter)
             first = next(rows, [])
             named = not any(_is_number(cell) for cell in first)
             numbered = enumerate(rows if named else chain([first], rows), start=2 if named else 1)
@@ -81,7 +88,7 @@ class SensorCodec:
         """All cells, row by row; empty rows are passed over."""
         num_values = 0
         for number, row in numbered:
-            num_values += width
+            num_values += max(width, 1)
             if num_values > self.limits.sensor_values:
                 limit = f"{self.limits.sensor_values:,}"
                 raise DecodeError(f"The sensor CSV has more than {limit} values. Cut it into pieces.")
@@ -96,6 +103,11 @@ class SensorCodec:
                         "Fill it in or drop the row."
                     )
                 yield float(cell)
+
+
+def _lines(data: bytes) -> Iterator[str]:
+    """The lines of UTF-8, decoded a few at a time: all at once, each character would take four bytes."""
+    return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
 
 
 def _delimiter(line: str) -> str:

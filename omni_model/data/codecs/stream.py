@@ -43,6 +43,9 @@ def read_frames(data: bytes, container: str, limits: CodecLimits) -> Iterator[np
             raise DecodeError("The video file has no picture track. If it is sound, give it as the modality audio.")
         stream = file.streams.video[0]
         stream.codec_context.thread_count = 1  # one frame in flight at a time: memory, not speed, is what matters here
+        stream.codec_context.options = {
+            "max_pixels": str(limits.video_source_pixels)
+        }  # whatever the container declares
         _check_declared(stream.codec_context.name, file.duration or 0, limits)
         _check_size(stream.codec_context.width, stream.codec_context.height, limits)
         size = None

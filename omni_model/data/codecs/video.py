@@ -77,6 +77,7 @@ class VideoCodec:
                 picture.seek(number)
             except EOFError:
                 return
+            check_pixels(picture, self.limits.video_source_pixels, "video_source_pixels")  # a frame may widen a GIF
             picture.load()
             duration_ms += float(picture.info.get("duration", 0))
             if duration_ms > self.limits.video_s * 1000:

@@ -6,7 +6,8 @@ so their accuracy is drawn towards that of all the rows by the m-estimate, (k + 
 rows, p the accuracy of all rows, m = `MsnConfig.prior_rows`. (B. Cestnik, Estimating probabilities: a crucial task in
 machine learning, ECAI 1990.) The rows are encoded once; a subset is one more fusing pass.
 
-Cost. Rows go the way of a served request, from bytes to probabilities, alone and in a batch; of the medians a sum is
+Cost. Rows go the way of a served request, from bytes to probabilities, alone and in a batch. Of the repeats of a row
+the quickest counts, since other work on the machine only adds to it; of the rows the median. Of these times a sum is
 made, a fixed part and one for each modality, by non-negative least squares of the relative errors.
 
 Shapes: N rows, S subsets timed, P parts of a cost.
@@ -195,26 +196,26 @@ def _richest(samples: Sequence[Sample], modalities: Sequence[str], num_rows: int
 def _task_times(
     model: LoopModel, rows: Sequence[Timed], modalities: Sequence[str], config: MsnConfig, clock: Clock
 ) -> tuple[dict[Subset, float], dict[Subset, float]]:
-    """Median seconds a row by subset, alone and batched. The subsets take turns, so that a drift hits them alike."""
+    """Seconds a row by subset: alone, the median of the rows, and as a share of a batch.
+
+    Of the repeats the quickest counts. The subsets take turns, so that a drift of the machine hits them alike.
+    """
     having = {
         subset: fitting
         for subset in timed_subsets(modalities)
         if (fitting := [row.only(subset) for row in rows if all(row.content.get(name) for name in subset)])
     }
-    alone: dict[Subset, list[float]] = {subset: [] for subset in having}
-    batched: dict[Subset, list[float]] = {subset: [] for subset in having}
+    alone = {subset: [math.inf] * len(fitting[: config.cost_rows]) for subset, fitting in having.items()}
+    batched = dict.fromkeys(having, math.inf)
     for fitting in having.values():
         answer(model, fitting[: config.batch_rows])
     for _ in range(config.cost_repeats):
         for subset, fitting in having.items():
-            for row in fitting[: config.cost_rows]:
-                alone[subset].append(_seconds(model, [row], clock))
+            for place, row in enumerate(fitting[: config.cost_rows]):
+                alone[subset][place] = min(alone[subset][place], _seconds(model, [row], clock))
             many = fitting[: config.batch_rows]
-            batched[subset].append(_seconds(model, many, clock) / len(many))
-    return (
-        {subset: statistics.median(times) for subset, times in alone.items()},
-        {subset: statistics.median(times) for subset, times in batched.items()},
-    )
+            batched[subset] = min(batched[subset], _seconds(model, many, clock) / len(many))
+    return {subset: statistics.median(times) for subset, times in alone.items()}, batched
 
 
 def timed_subsets(modalities: Sequence[str]) -> list[Subset]:

@@ -5,6 +5,9 @@ What holds for every choice, whatever the tree says:
 - it keeps the budget, by the measured costs, whenever any subset does, and else is the one that comes nearest to it;
 - in a measured situation it is as accurate, by the measured accuracies, as anything that keeps the budget; so a larger
   budget never gives a lower expected accuracy than a smaller one that could be kept.
+
+So where a situation was measured, the tree is free only among equals, and is the readable form of the table; where it
+was too rare to be measured, the tree decides, within the budget.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Any
 
 from omni_model.msn.choice import Budget, Choice
 from omni_model.msn.rules import STATIC_RULES
-from omni_model.msn.table import SLACK, Costs, Situation, Subset, Table, named, table_from
+from omni_model.msn.table import SLACK, Costs, Subset, Table, named, table_from
 from omni_model.msn.tree import Node, evaluate, features_of, fit_tree, lessons_of, node_from, num_leaves, rules, to_json
 
 SCHEMA_VERSION = 1
@@ -46,23 +49,13 @@ class MeasuredSelector:
     def _within(self, task: str, known: Subset, budget: Budget, costs: Costs) -> Subset:
         """The tree's answer if it stands up to what was measured, else the table's."""
         proposed = evaluate(self.tree, features_of(task, known, budget))
-        situation = self.table.by_situation.get((task, known))
-        if situation is not None:
-            best = situation.best(costs, budget)
-            return proposed if self._stands(situation, proposed, best, costs, budget) else best
+        ladder = self.table.ladders.get((task, known))
+        if ladder is not None:
+            best = ladder.best(budget)
+            return proposed if ladder.is_equal(proposed, best, budget) else best.subset
         if proposed and proposed <= known and costs.keeps(proposed, known, budget):
             return proposed
         return self._unmeasured(task, known, budget, costs)
-
-    @staticmethod
-    def _stands(situation: Situation, proposed: Subset, best: Subset, costs: Costs, budget: Budget) -> bool:
-        """Is the proposal one that was scored, within the budget, and no worse than the best?"""
-        accuracy = situation.accuracy
-        return proposed == best or (
-            proposed in accuracy
-            and accuracy[proposed] >= accuracy[best]
-            and costs.keeps(proposed, situation.available, budget)
-        )
 
     @staticmethod
     def _unmeasured(task: str, known: Subset, budget: Budget, costs: Costs) -> Subset:

@@ -15,6 +15,8 @@ from omni_model.msn.choice import Budget
 Subset = frozenset[str]
 SLACK = 1e-9
 """Rounding that a comparison with a budget forgives."""
+MOST = 1e300
+"""More than anything costs."""
 
 
 def named(subset: Collection[str]) -> str:
@@ -101,18 +103,62 @@ class Situation:
         """By subset."""
         return {row.subset: row.accuracy for row in self.scored}
 
-    def best(self, costs: Costs, budget: Budget) -> Subset:
-        """The most accurate subset that keeps the budget, the cheaper of equals; if none keeps it, the nearest."""
-        fitting = [row for row in self.scored if costs.keeps(row.subset, self.available, budget)]
-        if fitting:
-            return min(fitting, key=lambda row: (-row.accuracy, *self._price(costs, row.subset))).subset
-        return min((row.subset for row in self.scored), key=lambda subset: self._distance(costs, subset, budget))
 
-    def _price(self, costs: Costs, subset: Subset) -> tuple[float, float, str]:
-        return costs.batched.of(subset), costs.alone.of(subset), named(subset)
+@dataclass(frozen=True)
+class Rung:
+    """A subset with all that a choice depends on."""
 
-    def _distance(self, costs: Costs, subset: Subset, budget: Budget) -> tuple[float, float, float, str]:
-        return costs.excess(subset, self.available, budget), *self._price(costs, subset)
+    subset: Subset
+    accuracy: float
+    share: float
+    """Of the work of all that is available."""
+    alone_s: float
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The subsets of a situation, the best first: the most accurate, of equals the one with the least work."""
+
+    rungs: tuple[Rung, ...]
+
+    def best(self, budget: Budget) -> Rung:
+        """The best that keeps the budget; if none does, the one that comes nearest to it."""
+        share, alone_s = _bounds(budget)
+        for rung in self.rungs:
+            if rung.share <= share and rung.alone_s <= alone_s:
+                return rung
+        return min(self.rungs, key=lambda rung: max(rung.share / share, rung.alone_s / alone_s))
+
+    def is_equal(self, subset: Subset, best: Rung, budget: Budget) -> bool:
+        """Is a subset as good as the best one, and within the budget too?"""
+        if subset == best.subset:
+            return True
+        share, alone_s = _bounds(budget)
+        return any(
+            rung.subset == subset and rung.accuracy >= best.accuracy and rung.share <= share and rung.alone_s <= alone_s
+            for rung in self.rungs
+        )
+
+
+def _bounds(budget: Budget) -> tuple[float, float]:
+    """Share and seconds that a subset may cost at most."""
+    share = MOST if budget.share is None else max(budget.share, SLACK) * (1 + SLACK)
+    return share, MOST if budget.latency_s is None else budget.latency_s * (1 + SLACK)
+
+
+def ladder(situation: Situation, costs: Costs) -> Ladder:
+    """The subsets of a situation in order of preference."""
+    available = situation.available
+    order = sorted(
+        situation.scored,
+        key=lambda row: (-row.accuracy, costs.batched.of(row.subset), costs.alone.of(row.subset), named(row.subset)),
+    )
+    return Ladder(
+        tuple(
+            Rung(row.subset, row.accuracy, costs.share(row.subset, available), costs.alone.of(row.subset))
+            for row in order
+        )
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +175,11 @@ class Table:
     def by_situation(self) -> dict[tuple[str, Subset], Situation]:
         """By task and available modalities."""
         return {(row.task, row.available): row for row in self.situations}
+
+    @cached_property
+    def ladders(self) -> dict[tuple[str, Subset], Ladder]:
+        """By task and available modalities."""
+        return {key: ladder(row, self.costs[row.task]) for key, row in self.by_situation.items()}
 
     @cached_property
     def typical(self) -> Costs | None:

@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 from omni_model.msn.choice import Budget
-from omni_model.msn.table import Costs, Situation, Subset, Table, named
+from omni_model.msn.table import Ladder, Subset, Table, named
 
 SHARE, LATENCY = "share", "latency_s"
 UNBOUNDED_S = 1e9
@@ -133,22 +133,23 @@ Lesson = tuple[dict[str, float], Subset]
 
 def lessons_of(table: Table) -> list[Lesson]:
     """What a tree is taught: every situation, with budgets around every cost in it."""
-    return [lesson for situation in table.situations for lesson in _lessons(table.costs[situation.task], situation)]
+    return [
+        lesson for (task, available), ladder in table.ladders.items() for lesson in _lessons(task, available, ladder)
+    ]
 
 
-def _lessons(costs: Costs, situation: Situation) -> Iterator[Lesson]:
+def _lessons(task: str, available: Subset, ladder: Ladder) -> Iterator[Lesson]:
     """Budgets at and just below each cost: as a share, in seconds, and both together; with the best subset for each."""
-    available = situation.available
-    shares = {costs.share(row.subset, available) for row in situation.scored} | {0.0, 1.0}
-    latencies = {costs.alone.of(row.subset) for row in situation.scored} - {0.0}
+    shares = {rung.share for rung in ladder.rungs} | {0.0, 1.0}
+    latencies = {rung.alone_s for rung in ladder.rungs} - {0.0}
     pairs = [(share, UNBOUNDED_S) for share in _around(shares, most=1.0)]
     pairs += [(1.0, latency_s) for latency_s in _around(latencies, most=UNBOUNDED_S)]
-    for row in situation.scored:
-        both = costs.share(row.subset, available), costs.alone.of(row.subset) or UNBOUNDED_S
-        pairs += product(_around(both[:1], most=1.0), _around(both[1:], most=UNBOUNDED_S))
+    for rung in ladder.rungs:
+        latency_s = rung.alone_s or UNBOUNDED_S
+        pairs += product(_around([rung.share], most=1.0), _around([latency_s], most=UNBOUNDED_S))
     for share, latency_s in pairs:
         budget = Budget(share=share, latency_s=latency_s)
-        yield features_of(situation.task, available, budget), situation.best(costs, budget)
+        yield features_of(task, available, budget), ladder.best(budget).subset
 
 
 def _around(values: Iterable[float], *, most: float) -> list[float]:

@@ -37,7 +37,7 @@ class Syncer:
         """End the thread, after the part that is on its way; what waits goes on waiting in the spool."""
         self._stop.set()
         self._spool.changed.set()
-        self._thread.join(10)
+        self._thread.join(self._config.drain_s)
 
     def _run(self) -> None:
         pause_s = FIRST_PAUSE_S

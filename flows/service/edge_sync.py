@@ -7,7 +7,7 @@ sends it again is told `known`. A row that can never be stored is refused by its
 import asyncio
 import base64
 import binascii
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 
 from fastapi import APIRouter
@@ -20,7 +20,8 @@ from db.records import NewPrediction, NewSample, Task
 from db.repository import feedback, predictions, samples, tasks, versions
 from flows.edge.forms import EdgeFeedbackIn, EdgeLogIn, EdgeLogOut, LoggedIn, RowDone
 from flows.service.live import LOG_WAIT_S, LiveService
-from flows.service.prediction_log import Entry, prediction_of, sample_of
+from flows.service.log_policy import LogPolicy
+from flows.service.log_rows import Entry, prediction_of, sample_of
 from flows.service.reading import parse
 from flows.service.routes import REFUSALS, UNREADABLE, gives, read, takes, told
 from flows.service.scopes import needs
@@ -32,7 +33,16 @@ from omni_model.serve.exchange import Answer, Latency, Request
 AHEAD = timedelta(minutes=5)
 """How far an edge's clock may be ahead of ours before ours is believed."""
 
-Row = tuple[LoggedIn, NewSample, NewPrediction]
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """An answer of an edge as it is stored."""
+
+    prediction: NewPrediction
+    sample: NewSample | None
+    """None where something of it is left out of the log."""
+    content: dict[str, bytes]
+    """The bytes that the sample names, by modality."""
 
 
 def edge_sync(service: LiveService) -> APIRouter:
@@ -60,11 +70,14 @@ def logged_first(service: LiveService, body: EdgeLogIn) -> EdgeLogOut:
     for given in body.feedback:
         if given.prediction not in theirs:
             service.log.wait_for(given.prediction, LOG_WAIT_S)
-    return take(service.ws, body)
+    return take(service.ws, body, LogPolicy(omit=frozenset(service.config.log_omit)))
 
 
-def take(ws: Workspace, body: EdgeLogIn) -> EdgeLogOut:
-    """Store a part. Raises `DatabaseUnavailable` or `BlobStoreUnavailable`: then nothing of it is stored."""
+def take(ws: Workspace, body: EdgeLogIn, policy: LogPolicy) -> EdgeLogOut:
+    """Store a part, without what the policy leaves out; its share is not asked, as the edge has decided already.
+
+    Raises `DatabaseUnavailable` or `BlobStoreUnavailable`: then nothing of it is stored.
+    """
     with ws.database.read() as session:
         known_tasks = {task.name: task for task in tasks.list_tasks(session)}
         known_versions = {row.version for row in versions.history(session)}
@@ -76,21 +89,26 @@ def take(ws: Workspace, body: EdgeLogIn) -> EdgeLogOut:
             done.append(RowDone(prediction=row.id, state="known"))
             continue
         try:
-            rows.append(_row(ws, row, body.edge, known_tasks, known_versions))
+            rows.append(_row(ws, row, body.edge, policy, known_tasks, known_versions))
         except ValueError as error:
             done.append(RowDone(prediction=row.id, state="refused", reason=str(error)[:500]))
     with ws.database.write() as session:
-        samples.add_samples(session, [sample for _, sample, _ in rows], now=ws.clock())
-        for row, _, prediction in rows:
-            is_new = predictions.log(session, [prediction], now=ws.clock()) == 1
-            done.append(RowDone(prediction=row.id, state="new" if is_new else "known"))
+        made = {row.sample.id: row.sample for row in rows if row.sample is not None}
+        samples.add_samples(session, made.values(), now=ws.clock())
+        for each in rows:
+            is_new = predictions.log(session, [each.prediction], now=ws.clock()) == 1
+            done.append(RowDone(prediction=each.prediction.id, state="new" if is_new else "known"))
         said = [_feedback(ws, session, given, body.edge) for given in body.feedback]
+    for data in (data for row in rows for data in row.content.values()):
+        ws.blobs.put(data)  # deleted with another sample meanwhile, perhaps; what is there is not written again
     place = {row.id: index for index, row in enumerate(body.predictions)}
     return EdgeLogOut(predictions=sorted(done, key=lambda row: place[row.prediction]), feedback=said)
 
 
-def _row(ws: Workspace, row: LoggedIn, edge: str, known_tasks: dict[str, Task], known_versions: set[int]) -> Row:
-    """The sample and the prediction of a row, its inputs in the blob store. Raises `ValueError` with the reason."""
+def _row(
+    ws: Workspace, row: LoggedIn, edge: str, policy: LogPolicy, known_tasks: dict[str, Task], known_versions: set[int]
+) -> Row:
+    """A row as it is stored, its inputs in the blob store. Raises `ValueError` with the reason of a refusal."""
     task = known_tasks.get(row.task)
     if task is None:
         raise ValueError(f"Nobody here knows the task {row.task!r}. Add it with `omniloop data add-task`.")
@@ -109,10 +127,14 @@ def _row(ws: Workspace, row: LoggedIn, edge: str, known_tasks: dict[str, Task], 
         request_id=row.request_id,
     )
     at = min(row.at.astimezone(UTC), ws.clock() + AHEAD)
-    sample = replace(sample_of(ws, entry), time=at)
-    prediction = prediction_of(entry, sample.id)
-    told = {"id": edge, "bundle": row.bundle, "at": at.isoformat(), "why": row.why}
-    return row, sample, replace(prediction, detail={**prediction.detail, "edge": told})
+    is_kept = policy.keeps_sample(entry.request, entry.answer.used)
+    sample = replace(sample_of(ws, entry, policy=policy), time=at) if is_kept else None
+    prediction = prediction_of(entry, None if sample is None else sample.id, policy)
+    where = {"id": edge, "bundle": row.bundle, "at": at.isoformat(), "why": row.why}
+    detail = {**prediction.detail, "edge": where}
+    return Row(
+        prediction=replace(prediction, detail=detail), sample=sample, content=content if sample is not None else {}
+    )
 
 
 def _content(row: LoggedIn, modality: str) -> bytes:

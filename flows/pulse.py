@@ -61,6 +61,7 @@ class Pulse:
             "deliver": (config.deliver_s, self.deliver),
             "probation": (config.probation_s, self.watch),
             "trials": (config.probation_s, self.judge),
+            "forget": (config.forget_s, self.forget),
             "triggers": (config.triggers_s, lambda: check_triggers(self._ws)),
             "rounds": (config.rounds_s, self._starter.step),
             "selectors": (config.selectors_s, self._refitter.step),
@@ -109,6 +110,15 @@ class Pulse:
         from flows.steps.trialling import judge_trial
 
         return judge_trial(self._ws) is not None
+
+    def forget(self) -> bool:
+        """Delete what the log has kept long enough; says whether it may have."""
+        if self._ws.settings.service.log_days == 0:
+            return False
+        from flows.steps.forgetting import forget_old
+
+        forget_old(self._ws)
+        return True
 
     def guarded(self, name: str, job: Callable[[], object]) -> None:
         """Do a job; a failure is logged and becomes an alert, which ends with the job's next success."""

@@ -98,8 +98,7 @@ class Answering:
                 encode_s=encode_s,
                 fuse_s=fuse_s,
             )
-            said = dict(zip(version.model.answers, said_A, strict=True))
-            answers.append(answer_of(version, generation, row, said, latency))
+            answers.append(answer_of(version, generation, row, said_A, latency))
         return answers
 
     def _again(self, version: Served, row: Prepared) -> Prepared:
@@ -146,10 +145,9 @@ def is_ready(row: Prepared, version: Served) -> bool:
     return row.version == version.version or is_choice_free
 
 
-def answer_of(version: Served, generation: int, row: Prepared, said: Mapping[str, float], latency: Latency) -> Answer:
+def answer_of(version: Served, generation: int, row: Prepared, said_A: Sequence[float], latency: Latency) -> Answer:
     """One row's answer out of the probabilities of all answers."""
-    task = version.tasks[row.request.task]
-    probabilities = {answer: said[answer] for answer in task.answers}
+    probabilities = {answer: said_A[column] for answer, column in version.columns[row.request.task]}
     return Answer(
         id=row.request.id,
         version=version.version,

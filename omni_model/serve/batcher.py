@@ -36,13 +36,18 @@ SPARE_BATCH_ROWS = 4
 FOREVER = float("inf")
 
 
+Make = Callable[[], tuple[Request, int]]
+"""Makes a request on the batcher's thread, and says how many tokens it has."""
+
+
 @dataclass(slots=True)
 class Waiting(Generic[Request, Answer]):
-    """A request in the queue."""
+    """A request in the queue, made or still to be made."""
 
-    request: Request
+    made: tuple[Request, int] | None
+    """The request and its number of tokens."""
+    make: Make[Request] | None
     future: Future[Answer]
-    num_tokens: int
     deadline: float
     """By the batcher's clock; infinity for none."""
 
@@ -92,21 +97,19 @@ class MicroBatcher(Generic[Request, Answer]):
         Raises :class:`Overloaded` when the queue is full, :class:`EngineClosed` after `close`.
         """
         waiting: Future[Answer] = Future() if future is None else future
-        with self._changed:
-            if self._closed:
-                raise EngineClosed
-            if len(self._queue) >= self._max_queue:
-                raise Overloaded(len(self._queue), self.wait_s(len(self._queue)))
-            self._queue.append(Waiting(request, waiting, num_tokens, deadline))
-            self._changed.notify()
+        self._put(Waiting((request, num_tokens), None, waiting, deadline))
         return waiting
+
+    def submit_unmade(self, make: Make[Request], *, deadline: float, future: Future[Answer]) -> None:
+        """The same for a request that is cheap to make, once its turn has come. What `make` raises fails it alone."""
+        self._put(Waiting(None, make, future, deadline))
 
     def offer(self, request: Request, *, num_tokens: int = 1) -> Future[Answer]:
         """Put a request into the spare lane. Its future is cancelled when it is dropped: at once for want of room."""
         future: Future[Answer] = Future()
         with self._changed:
             if not self._closed and len(self._spare) < self._max_spare:
-                self._spare.append(Waiting(request, future, num_tokens, FOREVER))
+                self._spare.append(Waiting((request, num_tokens), None, future, FOREVER))
                 self._changed.notify()
                 return future
         future.cancel()
@@ -140,6 +143,15 @@ class MicroBatcher(Generic[Request, Answer]):
         self._thread.join()
         self.shed()
 
+    def _put(self, waiting: Waiting[Request, Answer]) -> None:
+        with self._changed:
+            if self._closed:
+                raise EngineClosed
+            if len(self._queue) >= self._max_queue:
+                raise Overloaded(len(self._queue), self.wait_s(len(self._queue)))
+            self._queue.append(waiting)
+            self._changed.notify()
+
     def _run(self) -> None:
         while batch := self._next():
             self._work(*batch)
@@ -147,14 +159,15 @@ class MicroBatcher(Generic[Request, Answer]):
 
     def _work(self, batch: Sequence[Waiting[Request, Answer]], is_spare: bool) -> None:
         began = self._clock()
-        alive = [each for each in batch if self._is_due(each, began)]
-        if not alive:
-            return
-        if not is_spare:
-            self._on_batch(len(alive))
-        self._answer(alive)
-        if not is_spare:
-            per_row_s = (self._clock() - began) / len(alive)
+        ready = deque(each for each in batch if self._is_due(each, began) and _is_made(each))
+        num_ready = len(ready)
+        while ready:
+            part = self._taken(ready, num_ready)
+            if not is_spare:
+                self._on_batch(len(part))
+            self._answer(part)
+        if num_ready and not is_spare:
+            per_row_s = (self._clock() - began) / num_ready
             self._row_s += SMOOTHING * (per_row_s - self._row_s)
 
     def _next(self) -> tuple[list[Waiting[Request, Answer]], bool] | None:
@@ -172,7 +185,8 @@ class MicroBatcher(Generic[Request, Answer]):
         batch: list[Waiting[Request, Answer]] = []
         longest = 0
         while lane and len(batch) < max_rows:
-            longest = max(longest, lane[0].num_tokens)
+            made = lane[0].made
+            longest = max(longest, 1 if made is None else made[1])
             if batch and longest * (len(batch) + 1) > self._max_tokens:
                 break
             batch.append(lane.popleft())
@@ -190,7 +204,7 @@ class MicroBatcher(Generic[Request, Answer]):
     def _answer(self, batch: Sequence[Waiting[Request, Answer]]) -> None:
         """Compute a batch; when it fails, each half by itself."""
         try:
-            answers = self._compute([each.request for each in batch])
+            answers = self._compute([each.made[0] for each in batch if each.made is not None])
             if len(answers) != len(batch):
                 raise RuntimeError(f"{len(answers)} answers came for {len(batch)} requests. Mend the computation.")
         except Exception as error:  # noqa: BLE001  whatever one request does must not reach the others
@@ -204,3 +218,14 @@ class MicroBatcher(Generic[Request, Answer]):
             return
         for each, answer in zip(batch, answers, strict=True):
             each.future.set_result(answer)
+
+
+def _is_made(each: Waiting[Request, Answer]) -> bool:
+    """Make a request whose turn has come; False if that fails, which is then its answer."""
+    if each.make is not None:
+        try:
+            each.made = each.make()
+        except Exception as error:  # noqa: BLE001  whatever one request does must not reach the others
+            each.future.set_exception(error)
+            return False
+    return True

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 DEVICE = re.compile(r"cpu(:\d+)?|cuda:\d+")
-MAY_BE_0 = ("cache_bytes", "mirror_rows", "mirror_bytes")
+MAY_BE_0 = ("small_bytes", "cache_bytes", "mirror_rows", "mirror_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,9 @@ class EngineConfig:
     cache_bytes: int = 256 * 2**20
     """Memory for encoder outputs, in bytes; 0 switches the cache off."""
     decode_threads: int = 2
-    """Threads that turn bytes into what the encoders take."""
+    """Threads that turn the bytes of large requests into what the encoders take."""
+    small_bytes: int = 2**15
+    """Requests of so many bytes at most are decoded with their batch: handing them over would cost more."""
     degrade_from: float = 0.5
     """Share of the queue in use from which answers become cheaper, down to the cheapest at a full queue; 1 is off."""
     mirror_rows: int = 64

@@ -1,7 +1,8 @@
 """The engine: takes requests, answers them in batches with the version in service, and changes versions under load.
 
-A request goes through a bounded door, is decoded by a few threads, waits in one queue, and is answered in a batch.
-Which versions there are is one reference, read once a batch: a swap is one assignment, and no request is lost.
+A request goes through a bounded door, waits in one queue, and is decoded and answered in a batch. A large one is
+decoded by a few threads of their own before it is queued; for a small one the handing over would cost more than the
+decoding. Which versions there are is one reference, read once a batch: a swap is one assignment, and loses no request.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -223,7 +225,11 @@ class Engine:
                 answer: Future[Answer] = Future()
                 answer.add_done_callback(self._left)
                 now = self._clock()
-                self._decoders.submit(self._make_ready, request, now, now + deadline_s, answer, may_try)
+                if sum(map(len, request.content.values())) <= self._config.small_bytes:
+                    make = partial(self._ready, request, now, may_try)
+                    self._batcher.submit_unmade(make, deadline=now + deadline_s, future=answer)
+                else:
+                    self._decoders.submit(self._make_ready, request, now, now + deadline_s, answer, may_try)
                 return answer
         self._batcher.shed()
         raise Overloaded(self._num_open, self._batcher.wait_s(self._num_open))
@@ -238,19 +244,29 @@ class Engine:
         """Decode a request and put it in the queue; whatever prevents that becomes its answer."""
         if answer.cancelled():
             return
+        late_s = self._clock() - deadline
+        try:
+            if late_s > 0:
+                raise DeadlinePassed(late_s)
+            row, num_tokens = self._ready(request, taken, may_try)
+            self._batcher.submit(row, num_tokens=num_tokens, deadline=deadline, future=answer)
+        except Exception as error:  # noqa: BLE001  it is told to whoever asked
+            if answer.set_running_or_notify_cancel():
+                answer.set_exception(error)
+
+    def _ready(self, request: Request, taken: float, may_try: bool) -> tuple[Prepared, int]:
+        """A request decoded, and about how many tokens it has."""
         began = self._clock()
         try:
-            if began > deadline:
-                raise DeadlinePassed(began - deadline)
             row = self._prepared(request, may_try=may_try)
-            row.queued_s, row.ready_at = began - taken, self._clock()
-            row.decode_s = row.ready_at - began
-            row.num_tokens = self._answering.tokens_of(row)
-            self._batcher.submit(row, num_tokens=row.num_tokens, deadline=deadline, future=answer)
-        except (OmniError, ValueError) as error:
-            _fail(answer, error)
-        except Exception as error:  # noqa: BLE001  a decoder or model of somebody else's may raise anything
-            _fail(answer, NotAnswerable(error))
+        except (OmniError, ValueError):
+            raise
+        except Exception as error:  # a decoder or model of somebody else's may raise anything
+            raise NotAnswerable(error) from error
+        row.queued_s, row.ready_at = began - taken, self._clock()
+        row.decode_s = row.ready_at - began
+        row.num_tokens = self._answering.tokens_of(row)
+        return row, row.num_tokens
 
     def _prepared(self, request: Request, *, may_try: bool) -> Prepared:
         """A request decoded for the version that shall answer it, and who shall answer it too."""
@@ -278,9 +294,3 @@ class Engine:
 
     def _mirror(self, row: Prepared, told: Answer) -> None:
         self._mirrors.offer(self._batcher, row, told, self._clock())
-
-
-def _fail(answer: Future[Answer], error: Exception) -> None:
-    """Settle a future that may have been given up."""
-    if answer.set_running_or_notify_cancel():
-        answer.set_exception(error)

@@ -12,9 +12,10 @@ from hashlib import blake2b
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from omni_model.evaluate import Floats, answer_probabilities
-from omni_model.features import encoder_digest, pack
+from omni_model.features import encoder_digest
 from omni_model.msn.choice import Selector
 from omni_model.protocol import Batch, LoopModel
 from omni_model.sample import TaskSpec
@@ -35,6 +36,10 @@ class Served:
     tasks: Mapping[str, TaskSpec]
     allowed: Tensor
     """bool [tasks, A], on the CPU"""
+    places: Mapping[str, int]
+    """Place of each task in the model's order."""
+    columns: Mapping[str, tuple[tuple[str, int], ...]]
+    """Each task's answers and their columns among those of all tasks."""
     selector: Selector | None = None
     """Chooses the modalities under a budget, the request's or the load's."""
     fallback: Selector | None = None
@@ -45,6 +50,7 @@ def served(version: int, generation: int, model: LoopModel, selector: Selector |
     """A loaded model as a version to serve."""
     described = model.describe()
     takes = described.get("modalities")
+    column = {answer: place for place, answer in enumerate(model.answers)}
     shape = json.dumps([model.architecture, described], sort_keys=True, default=str).encode()
     return Served(
         version=version,
@@ -54,38 +60,54 @@ def served(version: int, generation: int, model: LoopModel, selector: Selector |
         takes=None if takes is None else frozenset(takes),
         tasks={task.name: task for task in model.tasks},
         allowed=model.answer_masks(),
+        places={task.name: place for place, task in enumerate(model.tasks)},
+        columns={task.name: tuple((answer, column[answer]) for answer in task.answers) for task in model.tasks},
         selector=selector,
     )
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def encode(version: Served, values: Mapping[Key, Tensor]) -> dict[Key, Tensor]:
     """Prepared values to tokens [L, D] on the CPU, all of a block in one pass."""
     made: dict[Key, Tensor] = {}
     for block in dict.fromkeys(key.block for key in values):
         keys = [key for key in values if key.block == block]
-        rows = [values[key] for key in keys]
-        x, mask = pack(rows).pad(torch.arange(len(rows)))
+        x, mask = padded([values[key] for key in keys])
         device = version.model.device_of(block)
         tokens_BLD, mask_BL = version.model.encode(block, x.to(device), mask.to(device))
-        for row, key in enumerate(keys):
-            made[key] = tokens_BLD[row][mask_BL[row]].cpu()
+        lengths = mask_BL.sum(dim=1).tolist()
+        for key, tokens_LD in zip(keys, torch.split(tokens_BLD[mask_BL].cpu(), lengths), strict=True):
+            made[key] = tokens_LD.clone()  # a view would keep the whole batch in the cache
     return made
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def fuse(
     version: Served, rows: Sequence[Mapping[str, Key]], tokens: Mapping[Key, Tensor], tasks: Sequence[str]
 ) -> Floats:
     """Calibrated probabilities [B, A] of rows, each given as its blocks' keys."""
-    model, everything = version.model, torch.arange(len(rows))
+    model = version.model
     values, masks = {}, {}
     for name in dict.fromkeys(name for row in rows for name in row):
-        block = pack([tokens[row[name]] if name in row else None for row in rows])
-        x_BLD, mask_BL = block.pad(everything)
-        values[name], masks[name] = x_BLD, mask_BL
-    task_B = torch.tensor([model.task_index(task) for task in tasks])
+        values[name], masks[name] = padded([tokens[row[name]] if name in row else None for row in rows])
+    task_B = torch.tensor([version.places[task] for task in tasks])
     batch = Batch(values=values, masks=masks, task=task_B, target=torch.full_like(task_B, -1)).to(model.device)
     logits_BA = model(batch).logits.cpu()
     probabilities: Floats = answer_probabilities(logits_BA, version.allowed[task_B], model.temperature).numpy()
     return probabilities
+
+
+def padded(rows: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:
+    """Rows of [T, ...], None for an absent one, as [B, L, ...] and a bool mask [B, L]; L is at least 1.
+
+    >>> x, mask = padded([torch.ones(2, 1), None, torch.ones(1, 1)])
+    >>> x.shape, mask.tolist()
+    (torch.Size([3, 2, 1]), [[True, True], [False, False], [True, False]])
+    """
+    some = next(row for row in rows if row is not None)
+    absent = some.new_zeros(0, *some.shape[1:])
+    x = pad_sequence([absent if row is None else row for row in rows], batch_first=True)
+    if x.shape[1] == 0:
+        x = some.new_zeros(len(rows), 1, *some.shape[1:])
+    lengths_B1 = torch.tensor([[0 if row is None else row.shape[0]] for row in rows])
+    return x, torch.arange(x.shape[1]) < lengths_B1

@@ -3,7 +3,9 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -185,3 +187,31 @@ def test_closing_and_shedding_drop_the_spare_lane() -> None:
     assert dropped.cancelled()
     assert batcher.offer(4).cancelled()
     assert doubler.batches == [[0], [3]]
+
+
+def test_what_is_made_in_its_turn_is_answered_with_the_rest_and_fails_alone() -> None:
+    doubler = Doubler()
+    made: list[int] = []
+
+    def make(number: int) -> tuple[int, int]:
+        made.append(number)
+        if number == 3:
+            raise ValueError("3 cannot be made")
+        return number, 10
+
+    with batching(doubler, max_tokens=20) as batcher:
+        with held(doubler, batcher):
+            futures: list[Future[int]] = [Future() for _ in range(5)]
+            for number, future in enumerate(futures, 1):
+                batcher.submit_unmade(partial(make, number), deadline=time.monotonic() + 60, future=future)
+            futures[1].cancel()
+            late: Future[int] = Future()
+            batcher.submit_unmade(partial(make, 6), deadline=time.monotonic() - 1, future=late)
+            assert made == []
+        assert [futures[place].result(5) for place in (0, 3, 4)] == [2, 8, 10]
+        with pytest.raises(ValueError, match="3 cannot be made"):
+            futures[2].result(5)
+        with pytest.raises(DeadlinePassed):
+            late.result(5)
+    assert made == [1, 3, 4, 5]
+    assert doubler.batches == [[0], [1, 4], [5]]  # bounded in tokens once they are known

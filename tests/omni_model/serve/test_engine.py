@@ -63,6 +63,22 @@ def test_a_modality_that_the_model_does_not_take_is_ignored_with_the_reason(
     agree(model, [plain], [answer])
 
 
+def test_large_requests_are_decoded_beside_the_queue_and_answered_alike(
+    model: OmniModel, requests: Sequence[Request]
+) -> None:
+    engine = Engine(EngineConfig(small_bytes=0), secret=SECRET)
+    engine.put_in_service(1, 1, lambda: model)
+    asked = [*requests, *requests]
+    bad = engine.submit(replace(requests[0], content={"image": b"no image"}))
+    late = engine.submit(requests[0], deadline_s=-1)
+    agree(model, asked, [future.result(10) for future in [engine.submit(request) for request in asked]])
+    with pytest.raises(DecodeError, match="image: "):
+        bad.result(10)
+    with pytest.raises(DeadlinePassed):
+        late.result(10)
+    engine.close()
+
+
 @pytest.mark.parametrize(
     ("changes", "fact"),
     [

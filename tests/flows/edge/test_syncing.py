@@ -1,5 +1,6 @@
 """What the edge logged reaches the cloud once: after a silence, after a kill of either side, and only what fits."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,11 @@ import pytest
 
 from db.records import Feedback, Prediction
 from db.repository import feedback, predictions, samples
-from flows.edge.forms import EdgeFeedbackIn, EdgeLogIn, LoggedIn
+from flows.edge.cloud import CloudSilent, as_json
+from flows.edge.forms import EdgeFeedbackIn, EdgeLogIn, EdgeLogOut, LoggedIn
+from flows.edge.records import GivenFeedback, Part, Spooled
+from flows.edge.spool import Spool
+from flows.edge.syncing import hand_over
 from flows.service.edge_sync import take
 from flows.service.log_policy import LogPolicy
 from flows.workspace import Workspace
@@ -116,6 +121,29 @@ def test_the_same_part_twice_is_stored_once(ws: Workspace) -> None:
     assert [row.state for row in (*first.predictions, *first.feedback)] == ["new"] * 3
     assert [row.state for row in (*second.predictions, *second.feedback)] == ["known"] * 3
     assert num_logged(ws) == 2
+
+
+def test_an_acknowledgement_that_never_arrives_loses_and_doubles_nothing(ws: Workspace, tmp_path: Path) -> None:
+    """The cloud is killed after its transaction, or the edge before its own: the edge cannot know, and sends again."""
+    spool = Spool(tmp_path, max_bytes=10**6)
+    row = logged().model_dump(mode="json", exclude={"id", "inputs"})
+    spool.add(Spooled(id="e1", body=row, content={"text": b"seven"}), task="digit")
+    spool.give_feedback(GivenFeedback(prediction="e1", answer="7", who=""), {}).result()
+
+    def send(some: Part) -> EdgeLogOut:
+        return take(ws, EdgeLogIn.model_validate_json(json.dumps(as_json("edge-1", some))), KEEP_ALL)
+
+    def send_and_hear_nothing(some: Part) -> EdgeLogOut:
+        send(some)
+        raise CloudSilent("the line is dead")
+
+    for _ in range(3):
+        with pytest.raises(CloudSilent):
+            hand_over(spool.part(max_rows=9, max_bytes=10**6), send_and_hear_nothing, spool)
+    hand_over(spool.part(max_rows=9, max_bytes=10**6), send, spool)
+    assert (num_logged(ws), len(spool.part(max_rows=9, max_bytes=10**6)), spool.counts().refused) == (1, 0, 0)
+    assert all(each is not None for each in stored(ws, ["e1"])[0])
+    spool.close()
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,16 @@ def test_the_same_bytes_are_stored_once(store: BlobStore, tmp_path: Path) -> Non
     assert list(store.list_digests()) == [digest_of(b"data")]
 
 
+def test_several_are_put_as_one_is(store: BlobStore) -> None:
+    store.put(b"known")
+    overwrite(store, store.put(b"cut short"), b"cut")
+    data = [b"new", b"known", b"", b"new", b"cut short"]
+    assert store.put_many(data) == [digest_of(each) for each in data]
+    assert [store.get(digest_of(each)) for each in data] == data
+    assert sorted(store.list_digests()) == sorted({digest_of(each) for each in data})
+    assert store.put_many([]) == []
+
+
 def test_a_blob_can_be_deleted(store: BlobStore) -> None:
     digest = store.put(b"data")
     assert store.exists(digest)
@@ -207,6 +217,8 @@ def test_a_full_disk_leaves_no_half_blob(tmp_path: Path) -> None:
         with pytest.raises(BlobStoreUnavailable, match="Free space there and try again"):
             store.put(b"x" * 100_000)
         with pytest.raises(BlobStoreUnavailable, match="Free space there and try again"):
+            store.put_many([b"x" * 100_000])
+        with pytest.raises(BlobStoreUnavailable, match="Free space there and try again"):
             store.put_file(tmp_path / "file")
     assert [path.name for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == [kept[2:]]
     assert store.get(store.put(b"x" * 100_000)) == b"x" * 100_000
@@ -218,12 +230,13 @@ def test_a_store_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:
         BlobStore(tmp_path / "file").put(b"data")
 
 
-def test_a_kill_while_writing_leaves_no_blob(tmp_path: Path) -> None:
+@pytest.mark.parametrize("call", ["put(b'data')", "put_many([b'data'])"])
+def test_a_kill_while_writing_leaves_no_blob(tmp_path: Path, call: str) -> None:
     script = (
         "import os, signal, sys\n"
         "from db.blobs import BlobStore\n"
         "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "BlobStore(sys.argv[1]).put(b'data')\n"
+        f"BlobStore(sys.argv[1]).{call}\n"
     )
     ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, timeout=60)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
@@ -231,6 +244,21 @@ def test_a_kill_while_writing_leaves_no_blob(tmp_path: Path) -> None:
     assert not store.exists(digest_of(b"data"))
     assert list(store.list_digests()) == []
     assert store.get(store.put(b"data")) == b"data"
+
+
+@pytest.mark.parametrize("has_syncfs", [True, False])
+def test_several_are_flushed_before_they_are_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_syncfs: bool
+) -> None:
+    """Where one file system cannot be flushed alone, all are."""
+    flushed = list[int]()
+    if not has_syncfs:
+        monkeypatch.setattr("db.files.ctypes.CDLL", lambda *_, **__: object())
+        monkeypatch.setattr("db.files.os.sync", lambda: flushed.append(1))
+    store = BlobStore(tmp_path)
+    store.put_many([b"a", b"b"])
+    store.put_many([b"a", b"b"])
+    assert len(flushed) == (0 if has_syncfs else 1)
 
 
 def test_a_file_that_grows_while_it_is_stored_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

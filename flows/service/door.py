@@ -1,11 +1,11 @@
 """The door in front of all routes: request ids, keys and what they open, no requests of other people's web pages."""
 
 import logging
+import os
 import re
 import time
-from uuid import uuid4
+from functools import cache
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flows.service.faults import Fault
@@ -24,7 +24,8 @@ class Door:
     """ASGI middleware. The client's `X-Request-ID` is taken if it is a plain word, and goes back with every answer."""
 
     def __init__(self, app: ASGIApp, *, keys: KeyTable, scopes: ScopeTable, metrics: Metrics) -> None:
-        self._app, self._keys, self._scopes, self._metrics = app, keys, scopes, metrics
+        self._app, self._keys, self._scopes = app, keys, scopes
+        self._count = cache(lambda route, status: metrics.requests.labels(route, str(status)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -33,7 +34,7 @@ class Door:
         began, status, name = time.monotonic(), 500, ""
         headers = {name: value for name, value in scope["headers"] if name in WANTED}
         given = headers.get(b"x-request-id", b"").decode("latin-1")
-        request_id = given if SAFE_ID.fullmatch(given) else uuid4().hex
+        request_id = given if given and SAFE_ID.fullmatch(given) else os.urandom(16).hex()
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
 
@@ -41,7 +42,7 @@ class Door:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
         try:
@@ -54,7 +55,7 @@ class Door:
                 await self._app(scope, receive, answer)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
-            self._metrics.requests.labels(route, str(status)).inc()
+            self._count(route, status).inc()
             if logger.isEnabledFor(logging.INFO):
                 seconds = round(time.monotonic() - began, 6)
                 fields = {"request_id": request_id, "route": route, "status": status, "seconds": seconds, "key": name}

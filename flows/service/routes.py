@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from flows.service.asking import Asking
+from flows.service.direct import DirectRoute
 from flows.service.faults import Fault
 from flows.service.forms import (
     BatchIn,
@@ -72,7 +73,7 @@ def told(value: Any, status: int = 200) -> Response:
 
 def routes(service: LiveService, asking: Asking, intake: Intake) -> APIRouter:
     """The routes of predictions, feedback and samples."""
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", route_class=DirectRoute)
 
     @router.post(
         "/predict",

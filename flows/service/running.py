@@ -47,6 +47,7 @@ def server(ws: Workspace) -> uvicorn.Server:
             http="httptools",
             loop="uvloop" if sys.platform != "win32" else "asyncio",
             ws="none",
+            proxy_headers=False,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -2,9 +2,9 @@
 
 import base64
 import binascii
+import os
 from collections.abc import Mapping
 from typing import Any
-from uuid import uuid4
 
 from starlette.responses import JSONResponse, Response
 
@@ -33,7 +33,7 @@ def request_of(body: PredictIn) -> Request:
     """The engine's form of a body, under a new prediction id. Raises :class:`Fault`."""
     has_budget = body.budget is not None or body.budget_s is not None
     return Request(
-        id=uuid4().hex,
+        id=os.urandom(16).hex(),
         task=body.task,
         instruction=body.instruction.strip(),
         content={name: content_of(name, value) for name, value in body.inputs.items()},

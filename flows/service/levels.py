@@ -38,6 +38,7 @@ def totals(engine: Engine, log: LogCounts) -> Iterator[tuple[str, str, float]]:
     yield "omniloop_log_written", "Answers logged.", log.num_written
     yield "omniloop_log_dropped", "Answers not logged: the buffer was full.", log.num_dropped
     yield "omniloop_log_failed", "Answers not logged: they could not be.", log.num_failed
+    yield "omniloop_log_lost", "Answers not logged: the service was killed before.", log.num_lost
     yield "omniloop_log_sampled_out", "Answers not logged: not of the share that is.", log.num_sampled_out
     yield "omniloop_mirrors_logged", "Second answers logged.", log.num_mirrors_written
     yield "omniloop_mirrors_lost", "Second answers not logged.", log.num_mirrors_lost

@@ -17,6 +17,7 @@ from db.records import NewMirror
 from db.repository import mirrors
 from flows.service.log_policy import LogPolicy
 from flows.service.log_rows import EVERYTHING, Entry, prediction_of, sample_of, store
+from flows.service.log_tally import LogTally
 from flows.workspace import Workspace
 from omni_model.serve.exchange import Answer
 
@@ -45,6 +46,8 @@ class LogCounts:
     num_sampled_out: int
     """Not of the share that is logged."""
     num_waiting: int
+    num_lost: int
+    """Were on their way when a process before this one was killed."""
     num_mirrors_written: int
     num_mirrors_lost: int
     """Second answers whose prediction is not in the log, or that did not fit or could not be written."""
@@ -56,6 +59,7 @@ class PredictionLog:
     def __init__(self, ws: Workspace, *, max_rows: int, max_bytes: int, policy: LogPolicy = EVERYTHING) -> None:
         self._ws, self._max_rows, self._max_bytes = ws, max_rows, max_bytes
         self._policy = policy
+        self._tally = LogTally(ws.home / "tallies")
         self._waiting: deque[Entry] = deque()
         self._mirrors: deque[tuple[float, NewMirror]] = deque()
         self._pending: set[str] = set()
@@ -85,6 +89,7 @@ class PredictionLog:
                 return False
             self._waiting.append(entry)
             self._pending.add(entry.request.id)
+            self._tally.take()
             self._num_bytes += entry.num_bytes
             if len(self._waiting) in (1, CHUNK_ROWS):
                 self._arrived.notify()
@@ -127,6 +132,7 @@ class PredictionLog:
                 num_failed=self._num_failed,
                 num_sampled_out=self._num_sampled_out,
                 num_waiting=len(self._pending),
+                num_lost=self._tally.num_lost,
                 num_mirrors_written=self._num_mirrors_written,
                 num_mirrors_lost=self._num_mirrors_lost,
             )
@@ -141,6 +147,8 @@ class PredictionLog:
         self._thread.join(2 * RETRY_S)
         if lost := self.counts().num_waiting:
             logger.error("%d answers could not be logged before the end", lost)
+        with self._lock:
+            self._tally.close()
 
     def _run(self) -> None:
         while (taken := self._next()) is not None:
@@ -152,6 +160,7 @@ class PredictionLog:
                 self._num_failed += len(chunk) - num_written
                 self._num_bytes -= sum(entry.num_bytes for entry in chunk)
                 self._pending -= {entry.request.id for entry in chunk}
+                self._tally.settle(len(chunk))
                 self._mirrors.extendleft(reversed(early))
                 self._written.notify_all()
 

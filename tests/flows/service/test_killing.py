@@ -1,5 +1,6 @@
 """The service as a process: killed, stopped, and what it does not load."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -7,13 +8,15 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from db.repository import feedback, predictions
+from db.repository import feedback, predictions, samples
 from flows.reporter import SILENT
 from flows.service.listening import listen
+from flows.service.prediction_log import CHUNK_ROWS
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from omni_model.protocol import Batch, Output
@@ -68,6 +71,57 @@ def test_killed_under_load_it_loses_and_doubles_no_acknowledged_feedback(home: P
     assert {id_: row.answer for id_, row in stored.items() if row} == acknowledged
     assert len(ids) == len(set(ids))
     ws.database.close()
+    again.process.terminate()
+    assert again.end() in (0, -signal.SIGTERM)
+
+
+def test_killed_under_load_it_loses_no_acknowledged_sample_and_tells_how_many_answers_were_not_logged(
+    home: Path, arriving: list[Sample]
+) -> None:
+    process = Process(home)
+    kept: dict[str, dict[str, Any]] = {}
+    told: list[str] = []
+    enough = threading.Event()
+
+    def sends(number: int) -> None:
+        with httpx.Client(base_url=process.client.base_url, timeout=20, trust_env=False) as own:
+            for turn in range(number, 10_000, 4):
+                asked = body_of(arriving[turn % len(arriving)])
+                row = {"task": "digit", "inputs": {"text": f"arrives {turn}"}, "id": f"row-{turn}", "answer": "7"}
+                try:
+                    told.append(own.post("/v1/predict", json=asked).json()["prediction"])
+                    reply = own.post("/v1/ingest", json={"samples": [row]}) if number else None
+                except httpx.HTTPError:
+                    return
+                if reply is not None:
+                    assert reply.status_code == 202, reply.text
+                    kept[row["id"]] = row  # type: ignore[index]
+                if len(kept) >= 60 and len(told) >= 150:
+                    enough.set()
+
+    threads = [threading.Thread(target=sends, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    assert enough.wait(60)
+    process.kill()
+    for thread in threads:
+        thread.join(20)
+
+    again = Process(home)
+    replies = again.client.post("/v1/ingest", json={"samples": list(kept.values())[:60]}).json()
+    assert (replies["num_new"], replies["num_known"]) == (0, 60)
+    found = re.search(r"^omniloop_log_lost_total ([0-9.]+)$", again.client.get("/metrics").text, re.MULTILINE)
+    assert found is not None
+    num_lost = float(found.group(1))
+    ws = open_workspace(Settings.load(), SILENT)
+    with ws.database.read() as session:
+        assert {row.id for row in samples.get(session, list(kept))} == set(kept)
+        num_missing = sum(predictions.get(session, id_) is None for id_ in told)
+    ws.database.close()
+    # An answer may be counted whose client was cut off before it came, and one may be in the log that was not settled.
+    assert num_missing <= num_lost <= num_missing + CHUNK_ROWS
+    assert num_lost <= Settings.load().service.log_rows
+    assert not num_lost or f"{num_lost:.0f} answers were not logged" in again.log.read_text()
     again.process.terminate()
     assert again.end() in (0, -signal.SIGTERM)
 

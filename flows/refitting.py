@@ -1,4 +1,4 @@
-"""Fits the selector of a version that is in service without one; what fails is told of and tried again later.
+"""Fits the selector of a version that answers without one; what fails is told of and tried again later.
 
 A promotion neither fits nor waits: until the selector is there, the static rules choose for requests with a budget.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from db.records.artefacts import MSN, Artefact
-from db.repository import alerts, artefacts, versions
+from db.repository import alerts, artefacts, trials, versions
 from flows.errors import NothingToDo
 from flows.workspace import Workspace
 
@@ -30,12 +30,14 @@ class Failed:
 
 
 def is_missing(ws: Workspace) -> int | None:
-    """The version in service if no selector was fitted for it, else None."""
+    """A version that answers and has no selector: the one in service, or else the one on trial; None if both have."""
     with ws.database.read() as session:
-        version = versions.serving(session).version
-        if version is None or artefacts.newest(session, version, MSN) is not None:
-            return None
-        return version
+        trial = trials.running(session)
+        answering = (versions.serving(session).version, None if trial is None else trial.version)
+        for version in answering:
+            if version is not None and artefacts.newest(session, version, MSN) is None:
+                return version
+    return None
 
 
 def fit_selector(ws: Workspace, version: int) -> Artefact:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from db.errors import BlobMissing, NotFound
 from db.records.artefacts import Artefact
-from db.repository import alerts, artefacts, versions
+from db.repository import alerts, artefacts, trials, versions
 from flows.cli.msn import app
 from flows.errors import NothingInService, NothingToDo
 from flows.refitting import Refitter
@@ -21,6 +22,13 @@ from omni_model.msn.choice import Budget
 from tests.flows import homes
 
 ALL = frozenset({"audio", "image", "text"})
+
+
+@pytest.fixture(autouse=True)
+def _quick(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time little: these tests are not about how exact a cost is."""
+    for name, value in {"COST_ROWS": "2", "BATCH_ROWS": "8", "COST_REPEATS": "1"}.items():
+        monkeypatch.setenv(f"OMNI_MSN__{name}", value)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +135,18 @@ def test_a_version_in_service_without_a_selector_gets_one_and_a_promoted_one_too
     assert selector_of(ws, 2) is None
     assert refitter.step() == 2
     assert selector_of(ws, 2) is not None
+
+
+def test_a_version_on_trial_gets_a_selector_of_its_own(ws: Workspace, right: Mapping[str, str]) -> None:
+    approved = ws.with_(settings=ws.settings.model_copy(update={"loop": replace(ws.settings.loop, promotion="manual")}))
+    homes.run_whole_round(approved, right)
+    assert homes.serving(ws).version == 1
+    refitter = Refitter(ws)
+    assert refitter.step() == 1
+    with ws.database.write() as session:
+        trials.start(session, 2, mode="shadow", share=1.0, who="ann", why="a test", now=ws.clock())
+    assert refitter.step() == 2
+    assert refitter.step() is None
 
 
 def test_a_promotion_does_not_wait_for_a_selector(ws: Workspace, right: Mapping[str, str]) -> None:

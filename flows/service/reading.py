@@ -62,6 +62,7 @@ def parts_of(body: bytes, boundary: str) -> dict[str, str | bytes]:
             if part.name in parts:
                 raise MultipartError(f"two parts are named {part.name!r:.80}")
             parts[part.name] = part.raw if part.filename else part.value
+            part.close()  # a large one lies in a temporary file
     except (MultipartError, UnicodeDecodeError) as error:
         mend = "Send one part for each field and each modality."
         raise Fault(422, f"The form cannot be read: {error}.", shown(f"boundary {boundary}"), mend) from error

@@ -35,5 +35,5 @@ def ask(client: httpx.Client, modality: str, content: bytes) -> None:
         told(response)
     sample = {"task": "digit", "inputs": {modality: {"base64": base64.b64encode(content).decode()}}}
     kept = client.post("/v1/ingest", json={"samples": [sample]}, timeout=60)
-    assert kept.status_code == 202, kept.text
+    assert kept.status_code in (200, 202), kept.text
     assert kept.json()["samples"][0]["state"] in ("new", "known", "refused")

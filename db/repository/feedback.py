@@ -12,7 +12,7 @@ from db.errors import NotFound
 from db.models import FeedbackRow, PairRow, PredictionRow
 from db.records import Feedback, ScoredPrediction
 from db.repository.common import fetch_one, insert_into, rows_of, table_of, write
-from db.repository.predictions import as_prediction
+from db.repository.predictions import OWN, as_prediction
 from db.repository.tasks import check_answer, get_task
 
 
@@ -40,18 +40,21 @@ def scored(
     version: int | None = None,
     since: datetime | None = None,
     no_pair_of: int | None = None,
+    own_only: bool = False,
     limit: int | None = None,
 ) -> list[ScoredPrediction]:
     """Predictions with their feedback, in the order in which the feedback came.
 
     Of one `version`; with feedback after the moment `since`; of stored samples that are no probation pair yet of the
-    version `no_pair_of`.
+    version `no_pair_of`; with `own_only`, without answers that a light model at an edge gave in the version's name.
     """
     statement = select(*_PREDICTION, *_FEEDBACK).join(FeedbackRow, FeedbackRow.prediction_id == PredictionRow.id)
     if version is not None:
         statement = statement.where(PredictionRow.version == version)
     if since is not None:
         statement = statement.where(FeedbackRow.at > since)
+    if own_only:
+        statement = statement.where(OWN)
     if no_pair_of is not None:
         paired = exists().where(PairRow.version == no_pair_of, PairRow.key == PredictionRow.id)
         statement = statement.where(PredictionRow.sample_id.is_not(None), ~paired)

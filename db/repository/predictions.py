@@ -13,6 +13,9 @@ from db.models import FeedbackRow, PredictionRow
 from db.records import NewPrediction, Prediction
 from db.repository.common import insert_new, rows_of, write
 
+OWN = PredictionRow.detail["edge"]["id"].as_string().is_(None)
+"""Answers of the version itself."""
+
 
 def log(session: Session, rows: Iterable[NewPrediction], *, now: datetime) -> int:
     """Write answers down; returns how many were new. A known id stays as it is, so a retry logs nothing twice."""
@@ -26,10 +29,21 @@ def get(session: Session, prediction_id: str) -> Prediction | None:
 
 
 def between(
-    session: Session, start: datetime, end: datetime, *, version: int | None = None, limit: int | None = None
+    session: Session,
+    start: datetime,
+    end: datetime,
+    *,
+    version: int | None = None,
+    limit: int | None = None,
+    own_only: bool = False,
 ) -> list[Prediction]:
-    """Answers given from `start` up to but not at `end`, oldest first; of one version, if one is named."""
+    """Answers given from `start` up to but not at `end`, oldest first; of one version, if one is named.
+
+    With `own_only`, without those that a light model at an edge gave in the version's name.
+    """
     statement = rows_of(PredictionRow).where(PredictionRow.at >= start, PredictionRow.at < end)
+    if own_only:
+        statement = statement.where(OWN)
     if version is not None:
         statement = statement.where(PredictionRow.version == version)
     statement = statement.order_by(PredictionRow.at, PredictionRow.id).limit(limit)

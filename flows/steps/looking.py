@@ -56,18 +56,20 @@ def unseen_predictions(session: Session, version: int, look: Look, now: datetime
     """As many of the predictions since the last look as this one wants, or all if they are fewer; oldest first."""
     recent = now - RECENT
     if recent > look.start:
-        rows = predictions.between(session, recent, now + INSTANT, version=version, limit=look.num_wanted)
+        rows = predictions.between(
+            session, recent, now + INSTANT, version=version, limit=look.num_wanted, own_only=True
+        )
         if len(rows) == look.num_wanted:
             return rows
     limit = look.num_wanted + look.num_seen_at_start
-    rows = predictions.between(session, look.start, now + INSTANT, version=version, limit=limit)
+    rows = predictions.between(session, look.start, now + INSTANT, version=version, limit=limit, own_only=True)
     return rows[look.num_seen_at_start :]
 
 
 def unseen_feedback(session: Session, version: int, look: Look) -> list[ScoredPrediction]:
     """As much of the feedback since the last look as this one wants, or all if it is less; oldest first."""
     limit = look.num_wanted + look.num_seen_at_start
-    rows = feedback.scored(session, version=version, since=look.start - INSTANT, limit=limit)
+    rows = feedback.scored(session, version=version, since=look.start - INSTANT, limit=limit, own_only=True)
     return rows[look.num_seen_at_start :]
 
 

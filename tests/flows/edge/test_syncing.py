@@ -181,6 +181,16 @@ def test_what_the_cloud_leaves_out_of_its_log_it_leaves_out_of_an_edges_too(ws: 
     assert "phone" not in repr(prediction)
 
 
+def test_what_a_light_model_answered_is_no_traffic_of_the_version_itself(ws: Workspace) -> None:
+    take(ws, part(logged(), e1="7"), KEEP_ALL)
+    far = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+    with ws.database.read() as session:
+        assert len(predictions.between(session, *far, version=1)) == 1
+        assert predictions.between(session, *far, version=1, own_only=True) == []
+        assert len(feedback.scored(session, version=1)) == 1
+        assert feedback.scored(session, version=1, own_only=True) == []
+
+
 def test_a_clock_that_is_ahead_is_not_believed(ws: Workspace) -> None:
     take(ws, part(logged(at=datetime(2099, 1, 1, tzinfo=UTC))), KEEP_ALL)
     ((prediction, _),) = stored(ws, ["e1"])

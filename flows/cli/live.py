@@ -59,7 +59,9 @@ def feedback(
 
 def serve() -> None:
     """Answer over HTTP with the version in service, until Ctrl-C or SIGTERM; `omniloop up` does it too."""
+    from flows.service.json_log import log_as_json
     from flows.service.running import serve as keep_serving
 
     with workspace() as ws:
+        log_as_json(ws.settings.log_level)
         keep_serving(ws, lambda line: console.print(line, highlight=False))

@@ -5,6 +5,7 @@ import sys
 
 from flows.home import HomeError
 from flows.reporter import LogReporter
+from flows.service.json_log import log_as_json
 from flows.service.running import serve
 from flows.settings import Settings
 from flows.telemetry import silence
@@ -15,7 +16,7 @@ def main() -> int:
     """Run until a signal; returns the exit code."""
     silence()
     settings = Settings.load()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_as_json(settings.log_level)
     ws = open_workspace(settings, LogReporter(logging.getLogger("omniloop")))
     try:
         serve(ws, logging.getLogger("omniloop").warning)

@@ -137,7 +137,8 @@ def add_errors(app: FastAPI) -> None:
         if fault is None:
             logger.error("request %s failed", request_id, exc_info=error)
             fact = f"The service failed: {type(error).__name__}."
-            fault = Fault(500, fact, "", f"Look for {request_id} in the service's log, and report it.")
+            mend = f"Look for {request_id} in the service's log, and report it."
+            fault = Fault(500, fact, "", mend, {"X-Request-ID": request_id})  # this passes by the door
         return refusal(request.url.path, fault, request_id)
 
     async def unrouted(request: HttpRequest, error: Exception) -> Response:

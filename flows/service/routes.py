@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter
 from fastapi import Request as HttpRequest
-from pydantic_core import to_json
 from starlette.responses import Response
 
 from flows.service.asking import Asking
@@ -31,7 +30,7 @@ from flows.service.keys import Caller
 from flows.service.live import LiveService
 from flows.service.reading import SMALL_BYTES, parse, parse_sample, read_body
 from flows.service.scopes import needs
-from flows.service.wire import error_of
+from flows.service.wire import as_json, error_of
 
 Value = TypeVar("Value")
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -68,7 +67,7 @@ def gives(form: type, says: str = "Done") -> dict[int | str, dict[str, Any]]:
 
 def told(value: Any, status: int = 200) -> Response:
     """An answer, written once."""
-    return Response(to_json(value), status, media_type="application/json")
+    return Response(as_json(value), status, media_type="application/json")
 
 
 def routes(service: LiveService, asking: Asking, intake: Intake) -> APIRouter:

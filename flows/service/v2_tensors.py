@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import to_json
-
 from flows.service.faults import Fault, shown
 from flows.service.v2_forms import InferIn, TensorIn
+from flows.service.wire import as_json
 
 HEADER = "Inference-Header-Content-Length"
 PACKED = {"FP32": "f", "INT64": "q"}
@@ -139,7 +138,7 @@ def write(head: dict[str, Any], outputs: Sequence[tuple[Column, bool]]) -> tuple
         else:
             tensor["data"] = [e for v in column.values for e in (v if isinstance(v, list) else [v])]
         told.append({**tensor, "parameters": parameters})
-    body = to_json({**head, "outputs": told})
+    body = as_json({**head, "outputs": told})
     if not tail:
         return body, {"Content-Type": "application/json"}
     return body + tail, {"Content-Type": "application/octet-stream", HEADER: str(len(body))}

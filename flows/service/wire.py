@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import TypeAdapter
 from starlette.responses import JSONResponse, Response
 
 from flows.service.faults import Fault, shown
@@ -25,6 +26,8 @@ __all__ = [
     "request_of",
 ]
 
+as_json = TypeAdapter[Any](Any).dump_json
+"""Plain values and models as JSON, by pydantic's serialiser."""
 NUMBERS = ("deadline_s", "budget", "budget_s")
 """Fields of a form that are numbers."""
 

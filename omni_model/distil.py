@@ -19,7 +19,8 @@ from torch.nn.functional import log_softmax
 
 from omni_model.augment import augment
 from omni_model.calibrate import calibrate
-from omni_model.config import TrainConfig, check_above_zero, check_range
+from omni_model.config import TrainConfig
+from omni_model.distil_config import DistilConfig
 from omni_model.epochs import epoch_rng, shuffled
 from omni_model.evaluate import predict
 from omni_model.features import Batcher, encode_samples
@@ -27,30 +28,10 @@ from omni_model.freeze import train_mode
 from omni_model.protocol import Batch, LoopModel
 from omni_model.sample import Sample
 
+__all__ = ["DistilConfig", "Taught", "distil", "visible"]
+
 NOT_ALLOWED = -1e9
 """Logit of an answer that is none of the task's."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistilConfig:
-    """How a light model is taught."""
-
-    epochs: int = 10
-    """Passes over the rows; 0 teaches nothing."""
-    batch_rows: int = 32
-    """Rows a step."""
-    learning_rate: float = 1e-3
-    """Of the first step (AdamW); it falls to 0 along a cosine."""
-    hide: float = 0.1
-    """Probability with which a modality or a token is hidden from the light model."""
-    seed: int = 0
-    """Of order, hiding and dropout."""
-
-    def __post_init__(self) -> None:
-        check_range("epochs", self.epochs, 0, 10**6, "0 teaches nothing.")
-        check_range("batch_rows", self.batch_rows, 1, 10**6, "32 is usual.")
-        check_above_zero("learning_rate", self.learning_rate, "A usual value is 0.001.")
-        check_range("hide", self.hide, 0.0, 0.9, "0 hides nothing.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +62,7 @@ def distil(
     teacher: LoopModel,
     train: Sequence[Sample],
     val: Sequence[Sample],
-    config: DistilConfig = DistilConfig(),
+    config: DistilConfig = DistilConfig(),  # noqa: B008
 ) -> Taught:
     """Teach `student` what `teacher` says to the same samples, labelled or not; changes `student`.
 

@@ -89,6 +89,8 @@ def test_each_imported_library_is_a_declared_dependency() -> None:
     providers = metadata.packages_distributions()
     undeclared = []
     for source in sources((*ROOMS, "benchmarks", "scripts")):
+        if source.path.startswith("benchmarks/peers/"):
+            continue  # other servers, each in an environment of its own that the benchmark builds
         allowed = declared if source.room in ROOMS else benchmarks
         for node in source.nodes:
             if isinstance(node, ast.Import):

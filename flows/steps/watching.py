@@ -7,8 +7,10 @@ it is asked. A fall rolls back to the last accepted version in one transaction, 
 
 from dataclasses import dataclass
 
-from db.records import NewPair, Release, ScoredPrediction
-from db.repository import mirrors, probation, releases, samples, versions
+from sqlalchemy.orm import Session
+
+from db.records import NewPair, ProbationPair, Release, ScoredPrediction
+from db.repository import mirrors, probation, releases, samples, trials, versions
 from db.repository.common import hold_the_loop
 from flows.steps.models import load_release
 from flows.steps.stored import load_samples
@@ -21,6 +23,8 @@ from omni_model.sample import Sample
 WATCHER = "probation"
 """Who moves a release in the audit trail when the sequential test did."""
 CHUNK_ROWS = 256
+OVERRULED = ("failed", "undecided")
+"""Outcomes of a trial that a person overrules by promoting its version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,7 @@ def watch_probation(ws: Workspace) -> ProbationReport | None:
         return None
     num_new = pair_mirrors(ws, release.version, previous_of(ws, release).version) + score_feedback(ws, release)
     with ws.database.read() as session:
-        pairs = [(pair.new_correct, pair.old_correct) for pair in probation.pairs(session, release.version)]
+        pairs = [(pair.new_correct, pair.old_correct) for pair in pairs_of(session, release)]
     state = replay(ws.settings.probation, pairs)
     return ProbationReport(release=act(ws, release, state), state=state, num_new_pairs=num_new)
 
@@ -60,6 +64,16 @@ def pair_mirrors(ws: Workspace, new: int, old: int) -> int:
             return 0
     with ws.database.write() as session:
         return probation.add_pairs(session, new, mirrors.pairs(session, new, old), now=ws.clock())
+
+
+def pairs_of(session: Session, release: Release) -> list[ProbationPair]:
+    """The pairs that a probation is judged by: those of the trial before it too, unless the trial did not pass and a
+    person promoted the version all the same. Then they are overruled, and the probation begins anew.
+    """
+    found, past = probation.pairs(session, release.version), trials.history(session, version=release.version, limit=1)
+    if past and past[0].outcome in OVERRULED:
+        return [pair for pair in found if pair.at > release.updated_at]
+    return found
 
 
 def score_feedback(ws: Workspace, release: Release) -> int:

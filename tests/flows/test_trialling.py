@@ -158,6 +158,22 @@ def test_the_gate_goes_before_a_trial_that_is_over_sooner(
     assert report.release.state == "accepted"
 
 
+def test_a_person_who_promotes_a_version_that_failed_overrules_its_trial(ws: Workspace, candidate: Release) -> None:
+    """Else the figures that the person has seen would take the version back within seconds."""
+    start(ws, candidate.version)
+    live(ws, "1", "2", "2", 60)
+    judge_trial(under(ws, "manual"))
+    with ws.database.write() as session:
+        releases.promote(session, 2, who="ann", why="the feedback was wrong", now=ws.clock())
+    report = watch_probation(ws)
+    assert report is not None
+    assert (report.release.state, report.state.num_pairs) == ("probation", 0)
+    live(ws, "1", "2", "2", 60)
+    report = watch_probation(ws)
+    assert report is not None
+    assert report.release.state == "rolled_back"
+
+
 def test_feedback_that_comes_late_makes_the_pair_that_the_trial_saw(
     ws: Workspace, candidate: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,10 +39,17 @@ class Asking:
     async def _ask(self, body: PredictIn, caller: Caller) -> Asked:
         body = within(body, caller.budget)
         if any(type(value) is Remote for value in body.inputs.values()):
-            body = body.model_copy(update={"inputs": await self._fetcher.fetch(body.inputs)})
+            body = await self._fetched(body)
         if num_chars(body) <= SMALL_BYTES:
             return self._service.ask(body)
         return await asyncio.get_running_loop().run_in_executor(self._service.parsers, self._service.ask, body)
+
+    async def _fetched(self, body: PredictIn) -> PredictIn:
+        """The body with the content of its URIs, and what is left of its time."""
+        clock = asyncio.get_running_loop().time
+        allowed_s, began = body.deadline_s or self._service.config.deadline_s, clock()
+        inputs = await self._fetcher.fetch(body.inputs)
+        return body.model_copy(update={"inputs": inputs, "deadline_s": max(1e-6, allowed_s - (clock() - began))})
 
     async def _wait(self, asked: Asked, request_id: str) -> dict[str, Any]:
         answer = await asyncio.wrap_future(asked.future)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,10 +25,11 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 8
+EXAMPLES = 6
 """Of each operation, in and out of form."""
 
 
+@pytest.mark.slow
 def test_no_operation_fails_or_answers_what_is_not_documented(refusing: httpx.Client) -> None:
     document = schemathesis.openapi.from_url(f"{str(refusing.base_url).rstrip('/')}/v1/openapi.json")
     num_asked = 0

@@ -26,7 +26,7 @@ CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-c
 
 IS_QUICK := $(filter-out 0,$(QUICK))
 
-.PHONY: help run test check format lock bench-report clean set-up
+.PHONY: help run test check format lock bench-report clean set-up soak
 
 help:
 	@echo "make run      set up on first use, then run the whole loop on the embedded data (ARGS=... goes to omniloop demo)"
@@ -35,6 +35,7 @@ help:
 	@echo "make format   format the code and mend what the linter can mend"
 	@echo "make bench-NAME [QUICK=1]   measure one subject: $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))"
 	@echo "make bench-report           render docs/benchmarks.md from benchmarks/results"
+	@echo "make soak                   an hour of mixed load on the live service (ARGS=\"--minutes 5\"); memory must stay flat"
 	@echo "make lock [UPGRADE=1]       pin every dependency anew in $(LOCK)"
 	@echo "make set-up   only create $(VENV) and install (PYTHON=python3.12, TORCH_ARGS=... as the Makefile's head says)"
 	@echo "make clean    remove $(VENV) and caches; your data in .omniloop stays"
@@ -59,6 +60,9 @@ bench-report: $(SET_UP)
 
 bench-%: $(SET_UP)
 	$(BIN)/python -m benchmarks.bench_$(subst -,_,$*) $(if $(IS_QUICK),--quick) $(ARGS)
+
+soak: $(SET_UP)
+	$(BIN)/python -m benchmarks.serve_soak $(ARGS)
 
 lock: $(BIN)/uv
 	@$(BIN)/uv pip compile pyproject.toml --group dev --extra benchmarks --extra loop --universal --python-version 3.11 \

@@ -57,6 +57,7 @@ class Bench:
     @cached_property
     def model(self) -> OmniModel:
         """A model of the default size after a short training on tri-digits."""
+        torch.set_num_threads(1)
         torch.manual_seed(SEED)
         model = OmniModel(ModelConfig(), [tri_digits.TASK])
         train = [row for row in tri_digits.load(["en"]) if split_of(row.item) == "train"]
@@ -129,7 +130,7 @@ class Bench:
             name=name,
             command=[sys.executable, "-m", "flows.service"],
             path="/v1/predict",
-            environ=environment(self.home(kind), kind) | {"OMNI_SERVICE__PORT": "{port}"} | settings,
+            environ={**environment(self.home(kind), kind), "OMNI_SERVICE__PORT": "{port}", **settings},
         )
 
 

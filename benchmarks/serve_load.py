@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -62,7 +62,8 @@ class Load:
     """Places of the bodies, one a request; empty: one after the other."""
     pick: str = VERSION.decode()
     """What to find in an answer."""
-    header: str = field(default="Content-Type: application/json")
+    pause_s: float = 0.0
+    """That a client waits after each answer."""
 
 
 class Connection(asyncio.Protocol):
@@ -121,7 +122,7 @@ async def run(load: Load, bodies: Sequence[bytes], stop: threading.Event) -> lis
     rows: list[Row] = []
     places = iter(load.order) if load.order else _counting(load.first, load.requests)
     pattern = re.compile(load.pick.encode())
-    head = f"POST {load.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{load.header}\r\nContent-Length: "
+    head = f"POST {load.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
 
     async def client() -> None:
         connection = Connection()
@@ -144,6 +145,8 @@ async def run(load: Load, bodies: Sequence[bytes], stop: threading.Event) -> lis
                 continue
             found = pattern.search(connection.content)
             rows.append(Row(place, began, time.monotonic(), status, found.group(1).decode() if found else ""))
+            if load.pause_s:
+                await asyncio.sleep(load.pause_s)
         if connection.transport is not None:
             connection.transport.close()
 
@@ -213,8 +216,13 @@ def main() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     bounded = load.requests is not None or load.order
-    watcher = threading.Thread(target=lambda: (sys.stdin.read(), bounded or stop.set()), daemon=True)
-    watcher.start()
+
+    def watch() -> None:
+        sys.stdin.read()
+        if not bounded:
+            stop.set()
+
+    threading.Thread(target=watch, daemon=True).start()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         rows = runner.run(run(load, bodies, stop))
     sys.stdout.write(json.dumps(rows))

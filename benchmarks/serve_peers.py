@@ -37,7 +37,7 @@ class Peer:
     """Of its environment, beside the work's; none: our own environment."""
     recipe: Callable[[Path, Bench, str], Recipe]
     """From its Python, the run's folder and the kind of checkpoint."""
-    wrap: Callable[[str], str] = staticmethod(lambda body: body)
+    wrap: Callable[[str], str]
     """A body in its form."""
 
 
@@ -183,7 +183,7 @@ def as_record(body: str) -> str:
 
 
 PEERS = (
-    Peer(name="litserve", needs=("litserve==0.2.19",), recipe=litserve),
+    Peer(name="litserve", needs=("litserve==0.2.19",), recipe=litserve, wrap=str),
     Peer(name="mlflow", needs=(), recipe=mlflow, wrap=as_record),
     Peer(name="bentoml", needs=("bentoml>=1.4.39,<1.5",), recipe=bentoml, wrap=as_samples),
     Peer(name="mlserver", needs=("mlserver==1.7.1", "uvloop<0.22"), recipe=mlserver, wrap=as_tensor),

@@ -100,11 +100,11 @@ class Server:
                 continue
         return total / 2**20
 
-    def ask(self, body: bytes, timeout_s: float = 30.0) -> tuple[int, bytes]:
-        """Status and content of one answer."""
+    def ask(self, body: bytes, path: str = "", timeout_s: float = 30.0) -> tuple[int, bytes]:
+        """Status and content of one answer, by default to a prediction."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         try:
-            connection.request("POST", self.recipe.path, body, {"Content-Type": "application/json"})
+            connection.request("POST", path or self.recipe.path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             return response.status, response.read()
         finally:

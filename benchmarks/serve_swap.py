@@ -21,7 +21,7 @@ LONGEST_S = 20.0
 
 
 def figures(bench: Bench, short: bool) -> tuple[dict[str, Figure], list[str]]:
-    """Failed requests, stale answers, and seconds from decision to moved, of promotions (loaded) and rollbacks (warm)."""
+    """Failed requests, stale answers, seconds from decision to moved, of promotions (loaded) and rollbacks (warm)."""
     num = 2 if short else 20
     bodies = bench.bodies(2000)
     recipe = bench.ours()

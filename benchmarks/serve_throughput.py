@@ -1,4 +1,4 @@
-"""Side by side: the bare forward pass, our service with and without its log, and the other servers, in alternating rounds.
+"""Side by side, in alternating rounds: the bare forward pass, our service with and without its log, other servers.
 
 In each round every server is started afresh, warmed, asked by 1, 16 and 64 clients, and stopped; every second round
 goes through them the other way round. A server that cannot be started is left out, with the reason.

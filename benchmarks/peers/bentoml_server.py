@@ -17,7 +17,7 @@ class Answering:
     def __init__(self) -> None:
         self.work = work()
 
-    @bentoml.api(batchable=True, max_batch_size=BATCH_ROWS, max_latency_ms=LATENCY_MS)
+    @bentoml.api(batchable=True, max_batch_size=BATCH_ROWS, max_latency_ms=LATENCY_MS)  # type: ignore[untyped-decorator]
     def predict(self, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """A batch of bodies to answers."""
         return self.work.answer_bodies(samples)

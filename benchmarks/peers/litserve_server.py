@@ -11,7 +11,7 @@ BATCH_TIMEOUT_S = 0.005
 """With 0, its default, it polls and takes most of a core while idle."""
 
 
-class Answering(litserve.LitAPI):
+class Answering(litserve.LitAPI):  # type: ignore[misc]
     """Bodies in, answers out."""
 
     work: Work

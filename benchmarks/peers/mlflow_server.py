@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 import mlflow
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 from benchmarks.serve_work import Work, work
 

@@ -7,7 +7,7 @@ from mlserver.types import InferenceRequest, InferenceResponse
 from benchmarks.serve_work import Work, work
 
 
-class Answering(MLModel):
+class Answering(MLModel):  # type: ignore[misc]
     """Bodies as strings in, answers as strings out."""
 
     work: Work

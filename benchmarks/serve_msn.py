@@ -24,7 +24,7 @@ from omni_model.model import OmniModel
 from omni_model.msn.choice import Budget
 from omni_model.msn.measuring import Flags, Timed, answer, encoded, measure, right_by_subset
 from omni_model.msn.selector import MeasuredSelector, fit_selector, subsets_of
-from omni_model.msn.table import Costs, Subset
+from omni_model.msn.table import Costs, Subset, Table
 from omni_model.protocol import LoopModel
 from omni_model.train import fit
 
@@ -43,8 +43,8 @@ NOTES = (
     "full work or latency, whose mean loss of accuracy is at most 4.1 points (the article: 3.2 times at 4.1 %), "
     "_at_1_point at most 1 point.",
     "msn_random_loss_* is the loss of a random choice among the subsets within the same budget, msn_single_loss_* that "
-    "of the one set of modalities that did best within it on the validation split, whatever a request brings; "
-    "msn_alone_speedup_* is for one request at a time.",
+    "of the one set of modalities that did best within it on the validation split, whatever a request brings, so that "
+    "one which brings less may exceed the budget; msn_alone_speedup_* is for one request at a time.",
     "msn_vqa_*: easy-VQA with the question as text and the kind of question as the task; 2,000 training rows.",
 )
 
@@ -105,7 +105,8 @@ def judge(world: World, seed: int, short: bool) -> Judged:
         (unit, part): by_tree(selector, Budget(share=part) if unit == WORK else Budget(latency_s=part * slowest_s))
         for unit, part in SWEPT
     }
-    single = {share: single_best(selector, model, world, share) for share in SHOWN}
+    right_val = right_by_subset(model, world.val, world.modalities)
+    single = {share: single_best(table, right_val, world, share) for share in SHOWN}
     few = Judge(model, rows[:: max(1, len(rows) // 60)], _thinned(right, len(rows)), repeats=1 if short else 3, batch=1)
     return Judged(
         by_budget={bound: judge_.of(choose) for bound, choose in swept.items()},
@@ -127,14 +128,14 @@ def by_tree(selector: MeasuredSelector, budget: Budget) -> Choose:
     return lambda row: selector.choose(row.sample.task, frozenset(row.content), budget).subset
 
 
-def single_best(selector: MeasuredSelector, model: LoopModel, world: World, share: float) -> Choose:
+def single_best(table: Table, right: Mapping[Subset, Flags], world: World, share: float) -> Choose:
     """One set of modalities for everything: the one that did best on the validation split within the budget.
 
-    A row with nothing of it is answered from its cheapest modality.
+    A row with nothing of it is answered from its cheapest modality. The budget is that of a row with everything: one
+    that brings less may exceed it.
     """
-    costs = next(iter(selector.table.costs.values()))
+    costs = next(iter(table.costs.values()))
     everything = frozenset(world.modalities)
-    right = right_by_subset(model, world.val, world.modalities)
 
     def cheapest(available: Subset) -> Subset:
         return frozenset({min(available, key=lambda name: costs.batched.each_s[name])})

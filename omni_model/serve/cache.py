@@ -43,6 +43,12 @@ class CacheCounts:
     bytes_saved: int
     """Bytes of tokens that were not computed again."""
 
+    @property
+    def hit_rate(self) -> float | None:
+        """Share of what was asked for that was there, 0-1; None before anything was."""
+        num_asked = self.num_hits + self.num_misses
+        return self.num_hits / num_asked if num_asked else None
+
 
 Compute = Callable[[Sequence[Key]], Mapping[Key, Tensor]]
 

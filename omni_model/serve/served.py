@@ -1,5 +1,7 @@
 """A version as the engine holds it: the model, how values become tokens and tokens become probabilities.
 
+Both run in torch's inference mode, so nothing that a model keeps from them for later may be trained through.
+
 Shapes: B batch, T steps, L tokens, D width, A answers.
 """
 
@@ -12,10 +14,9 @@ from hashlib import blake2b
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from omni_model.evaluate import Floats, answer_probabilities
-from omni_model.features import encoder_digest
+from omni_model.features import encoder_digest, pack
 from omni_model.msn.choice import Selector
 from omni_model.protocol import Batch, LoopModel
 from omni_model.sample import TaskSpec
@@ -72,7 +73,7 @@ def encode(version: Served, values: Mapping[Key, Tensor]) -> dict[Key, Tensor]:
     made: dict[Key, Tensor] = {}
     for block in dict.fromkeys(key.block for key in values):
         keys = [key for key in values if key.block == block]
-        x, mask = padded([values[key] for key in keys])
+        x, mask = pack([values[key] for key in keys]).pad(torch.arange(len(keys)))
         device = version.model.device_of(block)
         tokens_BLD, mask_BL = version.model.encode(block, x.to(device), mask.to(device))
         lengths = mask_BL.sum(dim=1).tolist()
@@ -86,28 +87,13 @@ def fuse(
     version: Served, rows: Sequence[Mapping[str, Key]], tokens: Mapping[Key, Tensor], tasks: Sequence[str]
 ) -> Floats:
     """Calibrated probabilities [B, A] of rows, each given as its blocks' keys."""
-    model = version.model
+    model, everything = version.model, torch.arange(len(rows))
     values, masks = {}, {}
     for name in dict.fromkeys(name for row in rows for name in row):
-        values[name], masks[name] = padded([tokens[row[name]] if name in row else None for row in rows])
+        block = pack([tokens[row[name]] if name in row else None for row in rows])
+        values[name], masks[name] = block.pad(everything)
     task_B = torch.tensor([version.places[task] for task in tasks])
     batch = Batch(values=values, masks=masks, task=task_B, target=torch.full_like(task_B, -1)).to(model.device)
     logits_BA = model(batch).logits.cpu()
     probabilities: Floats = answer_probabilities(logits_BA, version.allowed[task_B], model.temperature).numpy()
     return probabilities
-
-
-def padded(rows: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:
-    """Rows of [T, ...], None for an absent one, as [B, L, ...] and a bool mask [B, L]; L is at least 1.
-
-    >>> x, mask = padded([torch.ones(2, 1), None, torch.ones(1, 1)])
-    >>> x.shape, mask.tolist()
-    (torch.Size([3, 2, 1]), [[True, True], [False, False], [True, False]])
-    """
-    some = next(row for row in rows if row is not None)
-    absent = some.new_zeros(0, *some.shape[1:])
-    x = pad_sequence([absent if row is None else row for row in rows], batch_first=True)
-    if x.shape[1] == 0:
-        x = some.new_zeros(len(rows), 1, *some.shape[1:])
-    lengths_B1 = torch.tensor([[0 if row is None else row.shape[0]] for row in rows])
-    return x, torch.arange(x.shape[1]) < lengths_B1

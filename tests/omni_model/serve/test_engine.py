@@ -165,22 +165,40 @@ def test_a_passed_deadline_is_not_computed(engine: Engine, requests: Sequence[Re
     assert engine.counts().cache.num_misses == misses
 
 
-def test_the_cache_stays_warm_across_tuning_and_is_useless_to_other_encoders(
+def hit_rate(engine: Engine, requests: Sequence[Request]) -> tuple[float, list[Answer]]:
+    """Share of encoder outputs found in the cache for these requests alone, and their answers."""
+    before = engine.counts().cache
+    answers = [engine.submit(request).result(10) for request in requests]
+    after = engine.counts().cache
+    num_hits, num_misses = after.num_hits - before.num_hits, after.num_misses - before.num_misses
+    return num_hits / (num_hits + num_misses), answers
+
+
+def test_a_promotion_by_tuning_keeps_the_cache_warm_and_other_encoders_start_cold(
     engine: Engine, model: OmniModel, requests: Sequence[Request]
 ) -> None:
-    before = [engine.submit(request).result(10) for request in requests]
+    assert engine.counts().cache.hit_rate is None
+    _, before = hit_rate(engine, requests)
     misses = engine.counts().cache.num_misses
     same_encoders, other_encoders = tuned(model, 2), make_model(3)
 
-    engine.put_in_service(2, 2, lambda: same_encoders)
-    answers = [engine.submit(request).result(10) for request in requests]
-    assert engine.counts().cache.num_misses == misses
+    engine.put_in_service(2, 2, lambda: same_encoders, golden=requests[:4])
+    rate, answers = hit_rate(engine, requests)
+    assert (rate, engine.counts().cache.num_misses) == (1.0, misses)
     agree(same_encoders, requests, answers)
     assert [answer.probabilities for answer in answers] != [answer.probabilities for answer in before]
 
     engine.put_in_service(3, 3, lambda: other_encoders)
-    agree(other_encoders, requests, [engine.submit(request).result(10) for request in requests])
-    assert engine.counts().cache.num_misses > misses
+    instructions = len(requests) - 1  # all but the first find the instruction that the first has left
+    num_contents = sum(len(request.content) for request in requests)
+    rate, answers = hit_rate(engine, requests)
+    agree(other_encoders, requests, answers)
+    num_repeated = num_contents - len({item for request in requests for item in request.content.items()})
+    assert rate == pytest.approx((instructions + num_repeated) / (num_contents + len(requests)))
+    assert engine.counts().cache.num_misses == 2 * misses
+
+    engine.put_in_service(2, 4, lambda: same_encoders)  # back again: its tokens are still there
+    assert hit_rate(engine, requests)[0] == 1.0
 
 
 def test_a_cache_that_is_too_small_changes_no_answer(model: OmniModel, requests: Sequence[Request]) -> None:

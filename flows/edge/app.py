@@ -16,11 +16,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from flows.edge.config import EdgeConfig
+from flows.edge.document import EdgeBatchOut, document, takes
 from flows.edge.door import EdgeDoor
 from flows.edge.forms import BundleOut, EdgePredictOut
 from flows.edge.service import EdgeService
 from flows.service.faults import Fault, fault_of, shown
-from flows.service.forms import BatchIn, ErrorOut, FeedbackIn, FeedbackOut, HealthOut
+from flows.service.forms import BatchIn, ErrorOut, FeedbackIn, FeedbackOut, HealthOut, PredictIn
 from flows.service.reading import SMALL_BYTES, parse, parse_sample, read_body
 from flows.service.wire import error_of
 from omni_model.errors import OmniError
@@ -66,19 +67,25 @@ def create_app(folder: Path, config: EdgeConfig, spool_folder: Path) -> FastAPI:
     add_health(app, service)
     add_errors(app)
     app.add_middleware(EdgeDoor, api_key=config.api_key, metrics=service.metrics)
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app
 
 
 def add_routes(app: FastAPI, service: EdgeService) -> None:
     """What is asked under /v1."""
 
-    @app.post("/v1/predict", responses=REFUSALS, response_model=EdgePredictOut)
+    @app.post(
+        "/v1/predict",
+        responses=REFUSALS,
+        response_model=EdgePredictOut,
+        openapi_extra=takes(PredictIn, multipart=True),
+    )
     async def predict(request: HttpRequest) -> Response:
         """Answer one sample, or let the cloud answer it where this model is unsure and the cloud is there."""
         body = await read(service, request, parse_sample)
         return JSONResponse(await service.answer(body, **asked_by(request)))
 
-    @app.post("/v1/predict/batch", responses=REFUSALS)
+    @app.post("/v1/predict/batch", responses=REFUSALS, response_model=EdgeBatchOut, openapi_extra=takes(BatchIn))
     async def predict_batch(request: HttpRequest) -> Response:
         """Answer several samples; each is answered or refused by itself, in order."""
         body = await read(service, request, lambda data, kind: parse(BatchIn, data, kind))
@@ -95,7 +102,7 @@ def add_routes(app: FastAPI, service: EdgeService) -> None:
         rows = [error_of(entry, request_id) if isinstance(entry, Fault) else entry for entry in said]
         return JSONResponse({"predictions": rows})
 
-    @app.post("/v1/feedback", responses=REFUSALS | UNKNOWN)
+    @app.post("/v1/feedback", responses=REFUSALS | UNKNOWN, openapi_extra=takes(FeedbackIn))
     async def feedback(request: HttpRequest) -> FeedbackOut:
         """Say what was right. On this device's disk once answered; the cloud gets it when it can be reached."""
         body = await read(service, request, lambda data, kind: parse(FeedbackIn, data, kind))

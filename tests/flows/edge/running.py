@@ -18,7 +18,14 @@ from flows.edge.service import EdgeService
 from tests.flows.edge.light import environment
 from tests.flows.service.running import wait_for
 
-QUICK: dict[str, Any] = {"port": 0, "sync_every_s": 0.1, "pause_s": 0.2, "longest_pause_s": 0.4, "cloud_timeout_s": 5.0}
+QUICK: dict[str, Any] = {
+    "port": 0,
+    "drain_s": 1,
+    "sync_every_s": 0.1,
+    "pause_s": 0.2,
+    "longest_pause_s": 0.4,
+    "cloud_timeout_s": 5.0,
+}
 NOBODY = "http://127.0.0.1:9"
 """An address at which nobody listens."""
 

@@ -15,7 +15,7 @@ from flows.edge.service import EdgeService
 from flows.workspace import Workspace
 from omni_model.sample import Sample
 from tests.flows.edge.running import NOBODY, running_edge
-from tests.flows.service.running import body_of, running, told
+from tests.flows.service.running import body_of, running, told, wait_for
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_the_edge_answers_alone_and_says_so(bundle: Path, tmp_path: Path, sample
         assert sorted(said["modalities"]["used"]) == ["image", "text"]
         assert "trained without audio" in said["modalities"]["ignored"]["audio"]
         assert client.get("/health/ready").json()["version"] == 1
-        assert "omniloop_edge_waiting 1.0" in client.get("/metrics").text
+        wait_for(lambda: "omniloop_edge_waiting 1.0" in client.get("/metrics").text, 10)
 
 
 def test_below_the_threshold_the_cloud_answers_and_the_edge_above_it(

@@ -19,6 +19,7 @@ from flows.service.edge_sync import take
 from flows.service.log_policy import LogPolicy
 from flows.workspace import Workspace
 from omni_model.sample import Sample
+from tests.flows import homes
 from tests.flows.edge.running import EdgeProcess, running_edge, waiting
 from tests.flows.service.running import Process, body_of, running, told, wait_for
 
@@ -113,6 +114,29 @@ def test_feedback_on_an_answer_of_the_cloud_goes_to_the_cloud(ws: Workspace, bun
     assert "edge" not in prediction.detail
     assert given is not None
     assert given.answer == "3"
+
+
+def test_the_clouds_key_opens_answers_and_log_and_a_wrong_one_makes_the_edge_wait(
+    home: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMNI_SERVICE__API_KEY", "k" * 20)
+    ws = homes.opened()
+    body = {"task": "digit", "inputs": {"text": "xqvw"}}
+    with running(ws) as (cloud, _):
+        url = str(cloud.base_url)
+        with running_edge(bundle, tmp_path / "s", cloud=url, cloud_key="wrong", confidence=1.0) as (client, _):
+            said = client.post("/v1/predict", json=body).json()
+            assert said["answered_by"] == "edge"
+            assert "401" in said["why"]
+            client.post("/v1/feedback", json={"prediction": said["prediction"], "answer": "3"}).raise_for_status()
+            assert waiting(client) == (1, 1)
+        with running_edge(bundle, tmp_path / "s", cloud=url, cloud_key="k" * 20, confidence=1.0) as (client, _):
+            assert client.post("/v1/predict", json=body).json()["answered_by"] == "cloud"
+            wait_for(lambda: waiting(client) == (0, 0), 20)
+    ((prediction, given),) = stored(ws, [said["prediction"]])
+    assert prediction is not None
+    assert given is not None
+    ws.database.close()
 
 
 def test_the_same_part_twice_is_stored_once(ws: Workspace) -> None:

@@ -25,7 +25,9 @@ def figures(bench: Bench, short: bool) -> tuple[dict[str, Figure], list[str]]:
     found: list[Callable[[], Contender]] = [
         lambda: Contender(name="ours", bodies=bodies, recipe=None, settings=dict(NO_LOG))
     ]
-    found += [lambda peer=peer: peer_contender(bench, peer, bodies, "poisonable") for peer in PEERS]  # type: ignore[misc]
+    found += [
+        lambda peer=peer: peer_contender(bench, peer, bodies, "poisonable") for peer in (PEERS[:1] if short else PEERS)
+    ]  # type: ignore[misc]
     notes = []
     for make in found:
         try:

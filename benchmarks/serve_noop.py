@@ -22,7 +22,7 @@ def figures(bench: Bench, short: bool) -> tuple[dict[str, Figure], list[str]]:
     found, notes = [Contender(name="ours", bodies=words, recipe=None, settings=dict(NO_LOG))], []
     if NO_LOG:
         found.append(Contender(name="ours_logging", bodies=words, recipe=None))
-    for peer in PEERS:
+    for peer in PEERS[:1] if short else PEERS:
         try:
             found.append(peer_contender(bench, peer, words, "free"))
         except Unavailable as error:

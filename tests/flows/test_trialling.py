@@ -1,6 +1,7 @@
 """A trial is judged on the same requests, ends by itself, and moves a version only where the policy says so."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Literal
@@ -50,18 +51,13 @@ def live(ws: Workspace, new: str, old: str, right: str, num: int, *, told: int =
 
 
 def under(ws: Workspace, promotion: str) -> Workspace:
-    loop = ws.settings.loop.__class__(promotion=promotion)  # type: ignore[arg-type]
+    loop = replace(ws.settings.loop, promotion=promotion)  # type: ignore[arg-type]
     return ws.with_(settings=ws.settings.model_copy(update={"loop": loop}))
 
 
 def notices(ws: Workspace) -> Sequence[str]:
     with ws.database.read() as session:
         return [message.key for message in outbox.waiting(session, "notify")]
-
-
-def gate_accepts(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the candidate came of a round whose gate accepted it."""
-    monkeypatch.setattr("flows.steps.trialling.hindrance_of", lambda session, release: "")
 
 
 def test_nothing_is_judged_without_a_trial(ws: Workspace, candidate: Release) -> None:
@@ -106,10 +102,12 @@ def pass_trial(ws: Workspace) -> None:
 
 
 def test_a_version_that_passes_is_promoted_if_the_gate_accepted_it_and_accepted_by_the_same_pairs(
-    ws: Workspace, candidate: Release, monkeypatch: pytest.MonkeyPatch
+    ws: Workspace, right: dict[str, str]
 ) -> None:
-    gate_accepts(ws, monkeypatch)
-    start(ws, candidate.version)
+    report = homes.run_whole_round(under(ws, "manual"), right)
+    assert report.decision is not None
+    assert (report.decision.verdict, homes.states(ws)[2]) == ("accept", "awaiting_approval")
+    start(ws, 2)
     pass_trial(ws)
     assert Pulse(ws).judge()
     assert homes.states(ws)[2] == "probation"
@@ -117,9 +115,9 @@ def test_a_version_that_passes_is_promoted_if_the_gate_accepted_it_and_accepted_
         (trial,) = trials.history(session)
         num_pairs = probation.count_pairs(session, 2)[0]
     assert (trial.outcome, num_pairs) == ("passed", 900)
-    report = watch_probation(ws)
-    assert report is not None
-    assert (report.num_new_pairs, report.release.state) == (0, "accepted")
+    watched = watch_probation(ws)
+    assert watched is not None
+    assert (watched.num_new_pairs, watched.release.state) == (0, "accepted")
 
 
 @pytest.mark.parametrize("promotion", ["auto", "manual"])

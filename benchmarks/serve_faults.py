@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.harness import Figure, figure
@@ -22,12 +23,8 @@ def figures(bench: Bench, short: bool) -> tuple[dict[str, Figure], list[str]]:
     num = 20 * EACH if short else 100 * EACH
     bodies = poisoned(bench, bench.bodies(WARM_UP_ROWS + num))
     made: dict[str, Figure] = {}
-    found: list[Callable[[], Contender]] = [
-        lambda: Contender(name="ours", bodies=bodies, recipe=None, settings=dict(NO_LOG))
-    ]
-    found += [
-        lambda peer=peer: peer_contender(bench, peer, bodies, "poisonable") for peer in (PEERS[:1] if short else PEERS)
-    ]  # type: ignore[misc]
+    found: list[Callable[[], Contender]] = [partial(ours, bodies)]
+    found += [partial(peer_contender, bench, peer, bodies, "poisonable") for peer in (PEERS[:1] if short else PEERS)]
     notes = []
     for make in found:
         try:
@@ -39,6 +36,11 @@ def figures(bench: Bench, short: bool) -> tuple[dict[str, Figure], list[str]]:
             notes.append(f"poison: {error}")
     made |= sigterm(bench, 2 if short else 10)
     return made, notes
+
+
+def ours(bodies: Path) -> Contender:
+    """Our service, with nothing logged."""
+    return Contender(name="ours", bodies=bodies, recipe=None, settings=dict(NO_LOG))
 
 
 def poisoned(bench: Bench, bodies: Path) -> Path:
@@ -68,10 +70,9 @@ def poison(bench: Bench, contender: Contender, num: int) -> Figure:
 def sigterm(bench: Bench, rounds: int) -> dict[str, Figure]:
     """Requests that were on their way when SIGTERM came, and those of them that got no answer."""
     bodies = bench.bodies(2000)
-    probe_of = Contender(name="ours", bodies=bodies, recipe=None, settings=dict(NO_LOG))
     lost, on_way, slowest = 0, 0, 0.0
     for _ in range(rounds):
-        with start(bench, probe_of) as server:
+        with start(bench, ours(bodies)) as server:
             load = Load(port=server.port, path=server.recipe.path, bodies=str(bodies), clients=64)
             with loading(load) as running:
                 time.sleep(1.5)

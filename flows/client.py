@@ -13,7 +13,6 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 from uuid import uuid4
 
@@ -24,6 +23,7 @@ from flows.client_calls import (
     Call,
     Content,
     ServiceError,
+    Tries,
     batch_call,
     feedback_call,
     health_call,
@@ -34,63 +34,13 @@ from flows.client_calls import (
     version_call,
     versions_call,
 )
-from flows.service.forms import (
-    BatchOut,
-    ErrorOut,
-    FeedbackOut,
-    HealthOut,
-    IngestOut,
-    MoveOut,
-    PredictOut,
-    Remote,
-    VersionDetail,
-    VersionsOut,
-)
+from flows.service.control_forms import MoveOut, VersionDetail, VersionsOut
+from flows.service.forms import BatchOut, ErrorOut, FeedbackOut, HealthOut, IngestOut, PredictOut, Remote
 
 __all__ = ["AsyncClient", "Client", "Content", "ErrorOut", "PredictOut", "Remote", "ServiceError"]
 
 Out = TypeVar("Out", bound=BaseModel)
 Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-LONGEST_WAIT_S = 60.0
-"""A `Retry-After` beyond it is told to the caller rather than waited for."""
-NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-BROKEN = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
-"""What leaves open whether the service has done what was asked."""
-
-
-@dataclass(kw_only=True)
-class Tries:
-    """How often and when a call is made again."""
-
-    left: int
-    """Further tries after the one on its way."""
-    chance: Callable[[], float]
-    """A number in [0, 1)."""
-    pause_s: float = FIRST_PAUSE_S
-
-    def wait_s(self, call: Call[Any], outcome: httpx.Response | httpx.TransportError) -> float | None:
-        """Seconds to wait before the next try; None if there is none, because the outcome stands."""
-        if isinstance(outcome, httpx.Response):
-            again, least_s = outcome.status_code in (429, 503) and call.tries_again, retry_after_s(outcome)
-        else:
-            again, least_s = isinstance(outcome, NOT_SENT) or (isinstance(outcome, BROKEN) and call.is_idempotent), 0.0
-        if not again or self.left <= 0 or least_s > LONGEST_WAIT_S:
-            return None
-        self.left -= 1
-        wait_s = least_s + self.pause_s * (0.5 + self.chance())
-        self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
-        return wait_s
-
-
-def retry_after_s(answer: httpx.Response) -> float:
-    """What the service says how long to wait, in seconds; 0 if it does not say.
-
-    >>> retry_after_s(httpx.Response(503, headers={"Retry-After": "2"})), retry_after_s(httpx.Response(503))
-    (2.0, 0.0)
-    """
-    said = answer.headers.get("retry-after", "")
-    return float(said) if said.isdecimal() else 0.0
 
 
 class _Calling(Generic[Http]):

@@ -1,7 +1,7 @@
 """What the client asks, as values: method, path, body, and the form of the answer; and how an answer is read."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from flows.service.control_forms import MoveIn, MoveOut, VersionDetail, VersionsOut
 from flows.service.forms import (
     BatchIn,
     BatchOut,
@@ -19,18 +20,22 @@ from flows.service.forms import (
     IngestIn,
     IngestOut,
     Inline,
-    MoveIn,
-    MoveOut,
     PredictIn,
     PredictOut,
     Remote,
-    VersionDetail,
-    VersionsOut,
 )
 
 Out = TypeVar("Out", bound=BaseModel)
 Content = str | bytes | Path | Remote
 """Text, a file's bytes, its path, or where it lies."""
+
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+LONGEST_WAIT_S = 60.0
+"""A `Retry-After` beyond it is told to the caller rather than waited for."""
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+BROKEN = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+"""What leaves open whether the service has done what was asked."""
 
 
 class ServiceError(Exception):
@@ -153,3 +158,37 @@ def read(call: Call[Out], request: httpx.Request, outcome: httpx.Response | http
     raise ServiceError(
         said.fact, value=said.value, mend=said.mend, request_id=said.request_id, status=outcome.status_code
     )
+
+
+@dataclass(kw_only=True)
+class Tries:
+    """How often and when a call is made again."""
+
+    left: int
+    """Further tries after the one on its way."""
+    chance: Callable[[], float]
+    """A number in [0, 1)."""
+    pause_s: float = FIRST_PAUSE_S
+
+    def wait_s(self, call: Call[Any], outcome: httpx.Response | httpx.TransportError) -> float | None:
+        """Seconds to wait before the next try; None if there is none, because the outcome stands."""
+        if isinstance(outcome, httpx.Response):
+            again, least_s = outcome.status_code in (429, 503) and call.tries_again, retry_after_s(outcome)
+        else:
+            again, least_s = isinstance(outcome, NOT_SENT) or (isinstance(outcome, BROKEN) and call.is_idempotent), 0.0
+        if not again or self.left <= 0 or least_s > LONGEST_WAIT_S:
+            return None
+        self.left -= 1
+        wait_s = least_s + self.pause_s * (0.5 + self.chance())
+        self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
+        return wait_s
+
+
+def retry_after_s(answer: httpx.Response) -> float:
+    """What the service says how long to wait, in seconds; 0 if it does not say.
+
+    >>> retry_after_s(httpx.Response(503, headers={"Retry-After": "2"})), retry_after_s(httpx.Response(503))
+    (2.0, 0.0)
+    """
+    said = answer.headers.get("retry-after", "")
+    return float(said) if said.isdecimal() else 0.0

@@ -22,10 +22,11 @@ from flows.edge.forms import EdgeLogIn
 from flows.service.asking import Asking
 from flows.service.config import LOOPBACK, NOTHING_SERVED
 from flows.service.control import control
+from flows.service.control_forms import MoveIn
 from flows.service.door import Door
 from flows.service.edge_sync import edge_sync
 from flows.service.faults import Fault, fault_of, shown
-from flows.service.forms import BatchIn, FeedbackIn, HealthOut, IngestIn, MoveIn, PredictIn, SampleIn
+from flows.service.forms import BatchIn, FeedbackIn, HealthOut, IngestIn, PredictIn, SampleIn
 from flows.service.ingest import Intake
 from flows.service.keys import OPEN, KeyTable
 from flows.service.live import LiveService

@@ -11,16 +11,8 @@ from starlette.responses import Response
 
 from db.records import AuditEntry, Release, Serving
 from db.repository import audit, releases, versions
-from flows.service.forms import (
-    AuditOut,
-    DeletionOut,
-    ErrorOut,
-    MoveIn,
-    MoveOut,
-    VersionDetail,
-    VersionOut,
-    VersionsOut,
-)
+from flows.service.control_forms import AuditOut, DeletionOut, MoveIn, MoveOut, VersionDetail, VersionOut, VersionsOut
+from flows.service.forms import ErrorOut
 from flows.service.keys import ANY, Caller
 from flows.service.live import LiveService
 from flows.service.reading import parse

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import ceil
 from typing import Any
 
-from db.records import LabelledSample
+from db.records import LabelledSample, Release
 from db.records.artefacts import MSN, Artefact
 from db.repository import artefacts, samples, versions
 from flows.errors import NothingInService, NothingToDo
@@ -18,6 +18,7 @@ from omni_model.msn.choice import Budget
 from omni_model.msn.measuring import measure
 from omni_model.msn.selector import MeasuredSelector, selector_from
 from omni_model.msn.selector import fit_selector as fit
+from omni_model.msn.table import Table
 from omni_model.sample import Sample
 
 SHOWN = (0.25, 0.5, 0.75, 1.0)
@@ -52,27 +53,34 @@ def fit_selector(ws: Workspace, version: int) -> Artefact:
     with ws.database.read() as session:
         release = versions.get_release(session, version)
         labelled = samples.labelled(session, split="val")
-    config = ws.settings.msn
+    table, num_rows = measured(ws, release, spread(labelled, ws.settings.msn.max_rows))
+    if table is None or not table.situations:
+        raise NothingToDo(
+            f"v{version} has {num_rows} labelled validation samples with a modality; a choice is measured on "
+            f"{ws.settings.msn.min_rows} or more of a task. Label more, then run `omniloop msn fit {version}`."
+        )
+    selector = fit(table, max_leaves=ws.settings.msn.max_leaves)
+    digest = ws.blobs.put(selector.to_json().encode())
+    with ws.database.write() as session:
+        made = artefacts.put(session, version, MSN, digest, now=ws.clock(), detail=figures(selector, num_rows))
+    ws.reporter.say(f"selector    v{version}: {selector.num_leaves} rules from {num_rows} validation samples")
+    return made
+
+
+def measured(ws: Workspace, release: Release, labelled: list[LabelledSample]) -> tuple[Table | None, int]:
+    """What a version does with every subset, and on how many samples; no table if they are too few to begin with."""
+    if len(labelled) < ws.settings.msn.min_rows:
+        return None, len(labelled)
     model = load_release(ws, release)
     takes = model.describe().get("modalities")
-    rows = [_usable(load_sample(ws, entry.sample, entry.answer), takes) for entry in spread(labelled, config.max_rows)]
+    rows = [_usable(load_sample(ws, entry.sample, entry.answer), takes) for entry in labelled]
     rows = [row for row in rows if row.inputs]
-    if len(rows) < config.min_rows:
-        raise NothingToDo(
-            f"v{version} has {len(rows)} labelled validation samples with a modality, and choosing modalities is "
-            f"measured on {config.min_rows} at least. Label more, then run `omniloop msn fit {version}`."
-        )
     digests = {entry.sample.id: entry.sample.inputs for entry in labelled}
 
     def content_of(sample: Sample) -> dict[str, bytes]:
         return {name: ws.blobs.get(digests[sample.id][name]) for name in sample.inputs}
 
-    selector = fit(measure(model, rows, config, content_of=content_of), max_leaves=config.max_leaves)
-    digest = ws.blobs.put(selector.to_json().encode())
-    with ws.database.write() as session:
-        made = artefacts.put(session, version, MSN, digest, now=ws.clock(), detail=figures(selector, len(rows)))
-    ws.reporter.say(f"selector    v{version}: {selector.num_leaves} rules from {len(rows)} validation samples")
-    return made
+    return measure(model, rows, ws.settings.msn, content_of=content_of) if rows else None, len(rows)
 
 
 def spread(labelled: list[LabelledSample], most: int) -> list[LabelledSample]:

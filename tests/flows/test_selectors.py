@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from db.errors import BlobMissing, NotFound
 from db.records.artefacts import Artefact
-from db.repository import alerts, artefacts, trials, versions
+from db.repository import alerts, artefacts, samples, trials, versions
 from flows.cli.msn import app
 from flows.errors import NothingInService, NothingToDo
 from flows.refitting import Refitter
@@ -19,6 +19,7 @@ from flows.settings import Settings
 from flows.steps.selectors import fit_selector, in_service, selector_of, spread
 from flows.workspace import Workspace, open_workspace
 from omni_model.msn.choice import Budget
+from omni_model.msn.config import MsnConfig
 from tests.flows import homes
 
 ALL = frozenset({"audio", "image", "text"})
@@ -91,8 +92,10 @@ def test_a_version_that_is_not_there_has_nothing_fitted(ws: Workspace) -> None:
         fit_selector(ws, 9)
 
 
-def test_without_labelled_validation_samples_there_is_nothing_to_measure(ws: Workspace) -> None:
-    few = ws.settings.msn.__class__(min_rows=homes.SIZES["val"] + 1)
+@pytest.mark.parametrize("more", [1, 0])
+def test_with_too_few_labelled_validation_samples_there_is_nothing_to_do(ws: Workspace, more: int) -> None:
+    """Too few in all, or enough in all and too few with any one modality."""
+    few = MsnConfig(min_rows=homes.SIZES["val"] + more)
     with pytest.raises(NothingToDo, match="Label more"):
         fit_selector(ws.with_(settings=ws.settings.model_copy(update={"msn": few})), 1)
     assert selector_of(ws, 1) is None
@@ -113,8 +116,6 @@ def test_a_selector_whose_bytes_are_gone_is_an_error_and_not_a_silent_fallback(w
 
 
 def test_many_samples_are_taken_at_even_distances(ws: Workspace) -> None:
-    from db.repository import samples
-
     with ws.database.read() as session:
         labelled = samples.labelled(session, split="val")
     assert spread(labelled, len(labelled)) == labelled
@@ -200,7 +201,7 @@ def test_an_alert_about_a_version_that_was_rolled_back_ends(ws: Workspace, right
 
 
 def test_too_few_labels_are_no_failure(ws: Workspace) -> None:
-    few = ws.settings.msn.__class__(min_rows=1000)
+    few = MsnConfig(min_rows=1000)
     refitter = Refitter(ws.with_(settings=ws.settings.model_copy(update={"msn": few})))
     assert refitter.step() is None
     assert told(ws) == []

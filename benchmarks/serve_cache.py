@@ -19,7 +19,7 @@ RECENT_ROWS = 100
 
 def figures(bench: Bench, short: bool) -> tuple[dict[str, Figure], list[str]]:
     """Mean and median latency by share of repetition, and the speed-up over none."""
-    rounds, num = (1, 200) if short else (5, 800)
+    rounds, num = (1, 200) if short else (3, 600)
     bodies = bench.bodies(WARM_UP_ROWS + len(SHARES) * num)
     probe = bodies.read_bytes().splitlines()[0]
     means: dict[int, list[float]] = {share: [] for share in SHARES}

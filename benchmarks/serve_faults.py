@@ -34,7 +34,7 @@ def figures(bench: Bench, short: bool) -> tuple[dict[str, Figure], list[str]]:
             made[f"poison_innocents_failed{suffix}"] = poison(bench, contender, num)
         except (Unavailable, RuntimeError) as error:
             notes.append(f"poison: {error}")
-    made |= sigterm(bench, 2 if short else 10)
+    made |= sigterm(bench, 2 if short else 6)
     return made, notes
 
 

@@ -36,13 +36,14 @@ def figures(bench: Bench, short: bool) -> tuple[dict[str, Figure], list[str]]:
         print(f"  {contender.name}", flush=True)
         many, single, idle = [], [], []
         try:
-            for _ in range(rounds if own else 1):
+            for round_ in range(rounds if own else 1):
                 with start(bench, contender, "free") as server:
                     ask(server, contender, clients=16, num=WARM_UP_ROWS, first=0)
                     many.append(cpu_ms(server, contender, clients=64, num=few, first=WARM_UP_ROWS))
                     single.append(cpu_ms(server, contender, clients=1, num=few // 4, first=WARM_UP_ROWS + num))
-                    time.sleep(1.0)
-                    idle.append(idle_share(server, idle_s))
+                    if round_ == 0:
+                        time.sleep(1.0)
+                        idle.append(idle_share(server, idle_s))
         except RuntimeError as error:
             notes.append(f"{contender.name}: {error}")
             continue

@@ -46,7 +46,7 @@ def plan_of(short: bool) -> Plan:
     """The long or the short form."""
     if short:
         return Plan(rounds=1, requests={1: 60, 16: 160, 64: 320})
-    return Plan(rounds=4, requests={1: 200, 16: 480, 64: 1280})
+    return Plan(rounds=3, requests={1: 150, 16: 400, 64: 960})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,62 +7,34 @@ decoding. Which versions there are is one reference, read once a batch: a swap i
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 import torch
 
 from omni_model.errors import OmniError
 from omni_model.msn.choice import Selector
-from omni_model.msn.rules import StaticRules
+from omni_model.msn.rules import STATIC_RULES
 from omni_model.serve.answering import Answering
 from omni_model.serve.batcher import FOREVER, Clock, MicroBatcher
 from omni_model.serve.budget import allowance, left_by_load
-from omni_model.serve.cache import CacheCounts, FeatureCache
+from omni_model.serve.cache import FeatureCache
 from omni_model.serve.config import EngineConfig
-from omni_model.serve.devices import DeviceCounts, Devices
+from omni_model.serve.counts import EngineCounts
+from omni_model.serve.devices import Devices
 from omni_model.serve.errors import DeadlinePassed, EngineClosed, NotAnswerable, NothingServed, Overloaded
 from omni_model.serve.exchange import Answer, Prepared, Request
 from omni_model.serve.placement import placed
-from omni_model.serve.preparing import prepare
+from omni_model.serve.routing import routed
 from omni_model.serve.served import Served
-from omni_model.serve.trial import SHADOW, Mirrors, OnMirror, Trial
+from omni_model.serve.trial import Mirrors, OnMirror, Trial
 from omni_model.serve.versions import Load, Versions
-
-logger = logging.getLogger(__name__)
 
 ROOM_FOR_CANARIES = 16
 """Places in the queue that ordinary requests cannot take, so that a full queue does not look like a dead model."""
-
-STATIC_RULES = StaticRules()
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineCounts:
-    """What the engine holds now, and what became of second answers so far."""
-
-    num_open: int
-    """Requests taken and not answered yet."""
-    num_queued: int
-    """Those of them that wait for a batch."""
-    num_mirrors_waiting: int
-    """Answered requests that wait for their second answer."""
-    num_mirrored: int
-    """Second answers given."""
-    num_mirrors_dropped: int
-    """Second answers not computed for want of room or time, or because their version had left."""
-    num_mirrors_failed: int
-    """Second answers tried in vain."""
-    num_trial_failures: int
-    """Requests that the version on trial failed at, and that the version in service answered instead."""
-    cache: CacheCounts
-    devices: Mapping[str, DeviceCounts]
-    """By device, as placed."""
 
 
 class Engine:
@@ -221,18 +193,24 @@ class Engine:
                 raise EngineClosed
             is_full = self._num_open >= max_open
             if not is_full:
-                self._num_open += 1
-                answer: Future[Answer] = Future()
-                answer.add_done_callback(self._left)
-                now = self._clock()
-                if sum(map(len, request.content.values())) <= self._config.small_bytes:
-                    make = partial(self._ready, request, now, may_try)
-                    self._batcher.submit_unmade(make, deadline=now + deadline_s, future=answer)
-                else:
-                    self._decoders.submit(self._make_ready, request, now, now + deadline_s, answer, may_try)
-                return answer
-        self._batcher.shed()
-        raise Overloaded(self._num_open, self._batcher.wait_s(self._num_open))
+                answer = self._let_in(request, deadline_s, may_try)
+        if is_full:
+            self._batcher.shed()
+            raise Overloaded(self._num_open, self._batcher.wait_s(self._num_open))
+        return answer
+
+    def _let_in(self, request: Request, deadline_s: float, may_try: bool) -> Future[Answer]:
+        """A small request into the queue, a large one to the decoders. Holds the door."""
+        answer: Future[Answer] = Future()
+        answer.add_done_callback(self._left)
+        now = self._clock()
+        if sum(map(len, request.content.values())) <= self._config.small_bytes:
+            make = partial(self._ready, request, now, may_try)
+            self._batcher.submit_unmade(make, deadline=now + deadline_s, future=answer)
+        else:
+            self._decoders.submit(self._make_ready, request, now, now + deadline_s, answer, may_try)
+        self._num_open += 1
+        return answer
 
     def _left(self, _answer: Future[Answer]) -> None:
         with self._door:
@@ -257,8 +235,11 @@ class Engine:
     def _ready(self, request: Request, taken: float, may_try: bool) -> tuple[Prepared, int]:
         """A request decoded, and about how many tokens it has."""
         began = self._clock()
+        left = left_by_load(self._num_open, self._config.queue_rows, self._config.degrade_from)
+        allowed = allowance(request.budget, left)
+        failed = self._mirrors.note_trial_failure
         try:
-            row = self._prepared(request, may_try=may_try)
+            row = routed(self._versions.now, request, self._cache, allowed, may_try=may_try, on_trial_failure=failed)
         except (OmniError, ValueError):
             raise
         except Exception as error:  # a decoder or model of somebody else's may raise anything
@@ -267,30 +248,6 @@ class Engine:
         row.decode_s = row.ready_at - began
         row.num_tokens = self._answering.tokens_of(row)
         return row, row.num_tokens
-
-    def _prepared(self, request: Request, *, may_try: bool) -> Prepared:
-        """A request decoded for the version that shall answer it, and who shall answer it too."""
-        now = self._versions.now
-        if now.in_service is None:
-            raise NothingServed
-        left = left_by_load(self._num_open, self._config.queue_rows, self._config.degrade_from)
-        allowed = allowance(request.budget, left)
-        trial = now.trial
-        if not may_try or trial is None or not trial.takes(request):
-            return prepare(now.in_service, request, self._cache, allowed)
-        if trial.mode == SHADOW:
-            row = prepare(now.in_service, request, self._cache, allowed)
-            row.mirror = trial.served.version
-            return row
-        try:
-            row = prepare(trial.served, request, self._cache, allowed)
-        except Exception as error:  # noqa: BLE001  if the request is at fault, the version in service says so too
-            row = prepare(now.in_service, request, self._cache, allowed)
-            logger.warning("v%d on trial does not take %s: %s", trial.served.version, request.id, error)
-            self._mirrors.note_trial_failure()
-            return row
-        row.target, row.mirror = trial.served.version, now.in_service.version
-        return row
 
     def _mirror(self, row: Prepared, told: Answer) -> None:
         self._mirrors.offer(self._batcher, row, told, self._clock())

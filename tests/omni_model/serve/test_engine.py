@@ -1,6 +1,7 @@
 """The engine: answers as `predict` gives them, bad input alone refused, versions changed under load."""
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -287,3 +288,28 @@ def test_closing_answers_everything_taken(model: OmniModel, requests: Sequence[R
     futures = [engine.submit(request) for request in requests]
     engine.close()
     assert all(future.done() and future.result().version == 1 for future in futures)
+
+
+def test_requests_that_were_given_up_leave_no_trace_in_the_count(model: OmniModel, requests: Sequence[Request]) -> None:
+    held = Held(model.config, model.tasks).eval()
+    held.gate.set()
+    engine = Engine(EngineConfig(queue_rows=4), secret=SECRET)
+    engine.put_in_service(1, 1, lambda: held)
+    held.gate.clear()
+    first = engine.submit(requests[0])
+    while not first.running():
+        time.sleep(0.001)
+    for number in range(100):  # given up, they leave the count but not the queue, which fills up at last
+        try:
+            engine.submit(requests[number % 28]).cancel()
+        except Overloaded:
+            assert number == 20
+            break
+    assert engine.counts().num_open == 1
+    held.gate.set()
+    assert first.result(10).version == 1
+    while engine.counts().num_queued:
+        time.sleep(0.001)
+    assert engine.submit(requests[1]).result(10).version == 1
+    engine.close()
+    assert engine.counts().num_open == 0

@@ -3,7 +3,8 @@
 With fewer modalities alone, the light model answers what the full one answers when it is shown only those, to rounding:
 projections, norms and biases of the groups that stay are sliced out, the columns of the dynamic bias that read an
 absent group's share are dropped, since that share is 0, and the scale of the scores, which in the article's form
-depends on the number of groups, goes into the queries. With fewer layers it has to be taught anew; see `omni_model.distil`.
+depends on the number of groups, goes into the queries. With fewer layers it has to be taught anew; see
+`omni_model.distil`.
 
 Shapes: D width, H heads, E head width, M groups of the full model, m groups that stay, C context.
 """

@@ -138,8 +138,7 @@ class EdgeService:
 
     def _note(self, request: Request, body: PredictIn, answer: Answer, why: str, request_id: str) -> None:
         """Put an answer into metrics and spool. Waits for nothing."""
-        self.metrics.predictions.labels(str(answer.version), answer.task).inc()
-        self.metrics.observe(answer.latency)
+        self.metrics.note(answer)
         row = spooled(request, body, answer, bundle=self.bundle.digest, why=why, request_id=request_id)
         self.spool.add(row, task=answer.task)
 

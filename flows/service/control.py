@@ -11,7 +11,16 @@ from starlette.responses import Response
 
 from db.records import AuditEntry, Release, Serving
 from db.repository import audit, releases, versions
-from flows.service.control_forms import AuditOut, DeletionOut, MoveIn, MoveOut, VersionDetail, VersionOut, VersionsOut
+from flows.service.control_forms import (
+    AuditOut,
+    DeletionOut,
+    MoveIn,
+    MoveOut,
+    TrialOut,
+    VersionDetail,
+    VersionOut,
+    VersionsOut,
+)
 from flows.service.forms import ErrorOut
 from flows.service.keys import ANY, Caller
 from flows.service.live import LiveService
@@ -68,12 +77,13 @@ def control(service: LiveService) -> APIRouter:
     async def list_versions() -> Response:
         """Every version with its state, and which one this process answers with."""
         known, serving = await run(service.versions)
-        served = service.engine.served
+        served, trial = service.engine.served, service.engine.trial
         found = VersionsOut(
             versions=[VersionOut(**version_out(service, row, serving)) for row in known],
             generation=serving.generation,
             answering=served.version if served else None,
             refused=service.watch.refusal,
+            trial=None if trial is None else TrialOut(version=trial.version, mode=trial.mode, share=trial.share),
         )
         return told(found)
 
@@ -116,6 +126,7 @@ def control(service: LiveService) -> APIRouter:
                 sample=gone.sample_id,
                 num_labels=gone.num_labels,
                 num_predictions=gone.num_predictions,
+                num_mirrors=gone.num_mirrors,
                 num_rounds=gone.num_rounds,
                 num_blobs=len(gone.blobs),
                 trained_versions=list(gone.trained_versions),

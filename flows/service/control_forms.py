@@ -25,6 +25,14 @@ class VersionOut(BaseModel):
     warm: bool = Field(description="In this process's memory.")
 
 
+class TrialOut(BaseModel):
+    """A version that is tried before it is promoted."""
+
+    version: int
+    mode: str = Field(description="canary: it answers a share. shadow: it answers a copy of it, and nobody is told.")
+    share: float
+
+
 class VersionsOut(BaseModel):
     """All versions, and what this process does."""
 
@@ -32,6 +40,7 @@ class VersionsOut(BaseModel):
     generation: int
     answering: int | None
     refused: str = Field(description="Why the version in service is not answering; empty if it is.")
+    trial: TrialOut | None = Field(default=None, description="What this process tries beside it, now.")
 
 
 class MoveOut(BaseModel):
@@ -68,6 +77,7 @@ class DeletionOut(BaseModel):
     sample: str
     num_labels: int
     num_predictions: int
+    num_mirrors: int = Field(description="Second answers, of trials.")
     num_rounds: int
     num_blobs: int
     trained_versions: list[int]

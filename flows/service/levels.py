@@ -24,6 +24,7 @@ def levels(engine: Engine, log: LogCounts) -> Iterator[Level]:
         ("omniloop_trial_share", "Share of the requests that both versions answer.", trial.share if trial else 0),
     ):
         yield Level(name=name, help=help_, value=value)
+    yield from of_devices(engine)
     for mode in ("canary", "shadow"):
         value = 1 if trial is not None and trial.mode == mode else 0
         yield Level(name=f"omniloop_trial_{mode}", help=f"Whether the trial is a {mode}.", value=value)
@@ -46,3 +47,14 @@ def totals(engine: Engine, log: LogCounts) -> Iterator[tuple[str, str, float]]:
     yield "omniloop_mirrors_dropped", "Second answers not computed: no room or no time.", counts.num_mirrors_dropped
     yield "omniloop_mirrors_failed", "Second answers tried in vain.", counts.num_mirrors_failed
     yield "omniloop_trial_failures", "Requests that only the version on trial failed at.", counts.num_trial_failures
+
+
+def of_devices(engine: Engine) -> Iterator[Level]:
+    """What waits for each device's encoders, and what they did."""
+    for device, counts in engine.counts().devices.items():
+        for name, help_, value, is_total in (
+            ("omniloop_device_waiting_values", "Values that wait for their encoder.", counts.num_waiting, False),
+            ("omniloop_device_encoded_values", "Values encoded.", counts.num_encoded, True),
+            ("omniloop_device_busy_seconds", "Time spent encoding.", counts.busy_s, True),
+        ):
+            yield Level(name=name, help=help_, value=value, is_total=is_total, device=device)

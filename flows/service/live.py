@@ -72,8 +72,7 @@ class LiveService:
 
     def note(self, asked: Asked, answer: Answer, request_id: str) -> None:
         """Put an answer into metrics and log. Waits for nothing."""
-        self.metrics.predictions.labels(str(answer.version), answer.task).inc()
-        self.metrics.observe(answer.latency)
+        self.metrics.note(answer)
         self.log.add(
             Entry(
                 request=asked.request,

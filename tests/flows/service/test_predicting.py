@@ -33,6 +33,20 @@ def only(sample: Sample, number: int) -> Sample:
     return Sample(id=sample.id, task=sample.task, instruction=sample.instruction, inputs=kept, domain="live")
 
 
+def test_what_a_budget_leaves_out_and_what_devices_did_is_counted(client: httpx.Client, arriving: list[Sample]) -> None:
+    whole = next(sample for sample in arriving if len(sample.inputs) == 3)
+    answer = client.post("/v1/predict", json=body_of(whole, budget=0.1)).json()
+    assert answer["modalities"]["used"] == ["text"]
+    text = client.get("/metrics").text
+    assert 'omniloop_ignored_inputs_total{modality="image"} 1.0' in text
+    assert 'omniloop_ignored_inputs_total{modality="audio"} 1.0' in text
+    assert 'omniloop_ignored_inputs_total{modality="text"}' not in text
+    encoded = next(
+        line for line in text.splitlines() if line.startswith('omniloop_device_encoded_values_total{device="cpu"}')
+    )
+    assert float(encoded.split()[1]) > 0
+
+
 def test_two_hundred_mixed_requests_at_once_are_answered_as_predict_does_and_logged(
     service: tuple[httpx.Client, LiveService], ws: Workspace, arriving: list[Sample]
 ) -> None:

@@ -78,6 +78,7 @@ def test_nobody_is_told_what_a_shadow_says_and_both_answers_are_kept(
     version = add_version(ws, tmp_path, 1).version
     start(ws, version, "shadow", 1.0)
     wait_for(lambda: live.engine.trial is not None, 10)
+    assert client.get("/v1/versions").json()["trial"] == {"version": version, "mode": "shadow", "share": 1.0}
     told = {}
     for sample in arriving[:12]:
         said = client.post("/v1/predict", json=body_of(sample)).json()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,14 @@ class Budget:
             raise ValueError(f"A budget's latency must be above 0 s, got {self.latency_s}. Leave it out for no bound.")
 
 
+class Stage(NamedTuple):
+    """A part of the modalities, looked at before the rest."""
+
+    subset: frozenset[str]
+    threshold: float
+    """Calibrated probability from which on the answer from this part stands, and the rest is not looked at."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """The modalities to use."""
@@ -37,6 +45,8 @@ class Choice:
     subset: frozenset[str]
     why: str
     """Why the others are left out, as a person is told; empty if none is."""
+    early: tuple[Stage, ...] = ()
+    """Parts of the subset to answer from first, each a part of the next; empty: the subset at once."""
 
 
 class Selector(Protocol):
@@ -44,3 +54,8 @@ class Selector(Protocol):
 
     def choose(self, task: str, available: frozenset[str], budget: Budget) -> Choice:
         """The best subset that keeps to the budget; the cheapest one if none does."""
+
+
+def has_chains(selector: Selector | None) -> bool:
+    """Whether a selector answers from parts first; if so, it is asked without a budget too."""
+    return bool(getattr(selector, "chains", ()))

@@ -6,21 +6,35 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from torch import Tensor
 
 from omni_model.data.errors import DecodeError, RowError
 from omni_model.errors import OmniError
+from omni_model.msn.choice import has_chains
 from omni_model.serve.cache import FeatureCache, Key
 from omni_model.serve.devices import Devices
 from omni_model.serve.errors import NotAnswerable, NothingServed
 from omni_model.serve.exchange import Answer, Latency, Prepared
-from omni_model.serve.preparing import instruction_of, prepare
+from omni_model.serve.preparing import further, instruction_of, prepare, read_block, settled
 from omni_model.serve.served import Served, fuse
 from omni_model.serve.trial import Gone
 from omni_model.serve.versions import Standing, Versions
 
 logger = logging.getLogger(__name__)
+
+
+class Done(NamedTuple):
+    """A row whose answer stands."""
+
+    row: Prepared
+    said: Sequence[float]
+    """Calibrated probabilities of all answers."""
+    encode_s: float
+    fuse_s: float
+    at: float
+    """When, by the engine's clock."""
 
 
 class Answering:
@@ -84,22 +98,62 @@ class Answering:
     def _answers(self, now: Standing, version: Served, asked: Sequence[Prepared]) -> list[Answer]:
         began = self._clock()
         rows = [row if is_ready(row, version) else self._again(version, row) for row in asked]
-        wanted = [key for row in rows for key in row.keys.values()]
-        tokens = self._cache.fetch(wanted, partial(self._encode, version, rows))
-        encoded = self._clock()
-        said_BA = fuse(version, [row.keys for row in rows], tokens, [row.request.task for row in rows])
-        encode_s, fuse_s = encoded - began, self._clock() - encoded
+        done = self._in_stages(version, rows, began)
+        ended = max(each.at for each in done.values())
         generation = version.generation or (now.in_service.generation if now.in_service else 0)
         answers = []
-        for row, said_A in zip(rows, said_BA.tolist(), strict=True):
+        for place in range(len(rows)):
+            each = done[place]
+            row = each.row
             latency = Latency(
-                queue_s=row.queued_s + began - row.ready_at,
+                queue_s=row.queued_s + began - row.ready_at + ended - each.at,
                 decode_s=row.decode_s,
-                encode_s=encode_s,
-                fuse_s=fuse_s,
+                encode_s=each.encode_s,
+                fuse_s=each.fuse_s,
             )
-            answers.append(answer_of(version, generation, row, said_A, latency))
+            answers.append(answer_of(version, generation, row, each.said, latency))
         return answers
+
+    def _in_stages(self, version: Served, rows: Sequence[Prepared], began: float) -> dict[int, Done]:
+        """Each row by its place, as it is answered: at once, or in stages until its answer is sure.
+
+        Rows of any stage are encoded and fused together; those that are not sure go on with the next modalities.
+        """
+        done: dict[int, Done] = {}
+        going = dict(enumerate(rows))
+        tokens: dict[Key, Tensor] = {}
+        encode_s = fuse_s = 0.0
+        while True:
+            wanted = [key for row in going.values() for key in row.keys.values() if key not in tokens]
+            tokens |= self._cache.fetch(wanted, partial(self._encode, version, list(going.values())))
+            encoded = self._clock()
+            asked = list(going.values())
+            said_BA = fuse(version, [row.keys for row in asked], tokens, [row.request.task for row in asked])
+            now = self._clock()
+            encode_s, fuse_s = encode_s + encoded - began, fuse_s + now - encoded
+            unsure: dict[int, Prepared] = {}
+            for (place, row), said_A in zip(going.items(), said_BA.tolist(), strict=True):
+                if row.later and _probability(version, row, said_A) < row.later[0].threshold:
+                    unsure[place] = row
+                else:
+                    done[place] = Done(row, said_A, encode_s, fuse_s, now)
+            if not unsure:
+                return done
+            going = self._further(version, unsure, now)
+            began = self._clock()
+
+    def _further(self, version: Served, unsure: Mapping[int, Prepared], began: float) -> dict[int, Prepared]:
+        """Rows with their next stage decoded; what the decoding of the others took is waiting."""
+        rows, starts = dict[int, Prepared](), began
+        for place, row in unsure.items():
+            rows[place] = further(version, row, self._cache)
+            ended = self._clock()
+            rows[place].decode_s += ended - starts
+            rows[place].queued_s -= ended - starts
+            starts = ended
+        for row in rows.values():
+            row.queued_s += starts - began
+        return rows
 
     def _again(self, version: Served, row: Prepared) -> Prepared:
         """A request that was prepared for another version, prepared for this one."""
@@ -110,13 +164,11 @@ class Answering:
     def _encode(self, version: Served, rows: Sequence[Prepared], missing: Sequence[Key]) -> Mapping[Key, Tensor]:
         """Tokens that the cache lacks; a row whose tokens were dropped since it was prepared is prepared again."""
         values: dict[Key, Tensor] = {key: value for row in rows for key, value in row.values.items()}
-        empty = FeatureCache(0, secret=bytes(32))
         for key in missing:
             if key not in values:
                 row = next(row for row in rows if key in row.keys.values())
                 block = next(name for name, known in row.keys.items() if known == key)
-                again = prepare(version, row.request, empty, row.allowance)
-                values[key] = again.values[again.keys[block]]
+                values[key] = read_block(version, row.request, block)
         made = self._devices.encode(version, {key: values[key] for key in missing})
         for key, tokens in made.items():
             self._tokens_per_step[key.block] = tokens.shape[0] / values[key].shape[0]
@@ -141,13 +193,21 @@ def is_ready(row: Prepared, version: Served) -> bool:
     """Whether a row was prepared as this version wants it: for its encoders, and with its choice of modalities."""
     if row.space != version.space:
         return False
-    is_choice_free = row.allowance.budget is None and not row.ignored and row.request.task in version.tasks
-    return row.version == version.version or is_choice_free
+    if row.version == version.version:
+        return True
+    is_whole = row.allowance.budget is None and not row.ignored and not row.later
+    return is_whole and row.request.task in version.tasks and not has_chains(version.selector)
+
+
+def _probability(version: Served, row: Prepared, said_A: Sequence[float]) -> float:
+    """Calibrated probability of the row's best answer."""
+    return max(said_A[column] for _, column in version.columns[row.request.task])
 
 
 def answer_of(version: Served, generation: int, row: Prepared, said_A: Sequence[float], latency: Latency) -> Answer:
     """One row's answer out of the probabilities of all answers."""
     probabilities = {answer: said_A[column] for answer, column in version.columns[row.request.task]}
+    ignored = settled(row, max(probabilities.values()))
     return Answer(
         id=row.request.id,
         version=version.version,
@@ -157,8 +217,8 @@ def answer_of(version: Served, generation: int, row: Prepared, said_A: Sequence[
         answer=max(probabilities, key=probabilities.__getitem__),
         probabilities=probabilities,
         received=tuple(sorted(row.request.content)),
-        used=tuple(sorted(name for name in row.request.content if name not in row.ignored)),
-        ignored=dict(row.ignored),
+        used=tuple(sorted(name for name in row.request.content if name not in ignored)),
+        ignored=dict(ignored),
         latency=latency,
         budget=None if row.allowance.budget is None else row.allowance.budget.share,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -30,6 +31,15 @@ class Request:
     """Whose requests stay on one side of a canary; empty: the id, so that each request is on its own."""
 
 
+class Later(NamedTuple):
+    """What comes next for a request that is answered in stages."""
+
+    threshold: float
+    """Calibrated probability from which on the answer so far stands."""
+    names: tuple[str, ...]
+    """Modalities that are decoded and encoded else."""
+
+
 @dataclass(kw_only=True, slots=True)
 class Prepared:
     """A request on its way to a batch: what is cached is named by its key alone."""
@@ -40,13 +50,15 @@ class Prepared:
     space: str
     """Identity of the encoders that it was prepared for."""
     keys: Mapping[str, Key]
-    """By block: the modalities used, and the instruction."""
+    """By block: the modalities used so far, and the instruction."""
     values: Mapping[Key, Tensor]
     """[T, ...] of those that were not in the cache."""
     ignored: Mapping[str, str]
     """Modality to the reason why it was not used."""
     allowance: Allowance = UNBOUNDED
     """What the answer may cost, the load taken into account."""
+    later: tuple[Later, ...] = ()
+    """Stages to come, each only if the answer so far is not sure enough; empty: everything is here."""
     queued_s: float = 0.0
     """Time it waited before it was decoded."""
     decode_s: float = 0.0
@@ -64,7 +76,10 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Where the time of one answer went, in seconds. Encoding and fusing are those of its whole batch."""
+    """Where the time of one answer went, in seconds. Encoding and fusing are those of its whole batch.
+
+    In stages each part is the sum over the stages it went through, and waiting for others' stages is queueing.
+    """
 
     queue_s: float
     decode_s: float

@@ -40,6 +40,8 @@ def show(version: Version = None) -> None:
     console.print(f"Rules of v{number}\n{found.rules()}", highlight=False, markup=False)
     for situation in found.table.situations:
         console.print(_table(found, situation))
+    for line in chain_lines(found):
+        console.print(line, highlight=False, markup=False)
 
 
 @app.command("choose")
@@ -73,6 +75,24 @@ def _selector(version: int | None) -> "tuple[MeasuredSelector | None, int]":
         with ws.database.read() as session:
             versions.get_release(session, number)
         return selector_of(ws, number), number
+
+
+def chain_lines(found: "MeasuredSelector") -> list[str]:
+    """Each chain's order, thresholds, where rows stop, and what it is expected to cost and to lose."""
+    from omni_model.msn.table import named
+
+    lines = []
+    for chain in found.chains:
+        parts = [*((stage.subset, f" until {stage.threshold:.3f} sure") for stage in chain.early), (chain.subset, "")]
+        steps = ", then ".join(
+            f"{named(subset)}{until} ({stop:.0%} stop)"
+            for (subset, until), stop in zip(parts, chain.stops, strict=True)
+        )
+        lines.append(
+            f"{chain.task}, of {named(chain.subset)}: {steps}; expected {chain.work:.0%} of the work, "
+            f"{100 * chain.loss:.1f} ± {100 * chain.error:.1f} points lost (n = {chain.num_rows})"
+        )
+    return ["Chains", *lines] if lines else ["No chain: everything chosen is looked at (OMNI_MSN__MAX_LOSS)."]
 
 
 def _table(found: "MeasuredSelector", situation: "Situation") -> Table:

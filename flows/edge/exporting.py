@@ -22,6 +22,7 @@ from omni_model.distil import DistilConfig, distil, visible
 from omni_model.evaluate import predict
 from omni_model.model import OmniModel
 from omni_model.msn.measuring import measure
+from omni_model.msn.measuring_chains import chained
 from omni_model.msn.selector import fit_selector
 from omni_model.protocol import LoopModel
 from omni_model.sample import Sample
@@ -128,9 +129,9 @@ def write_selector(ws: Workspace, light: LoopModel, val: Sequence[Sample], out: 
     rows = visible(light, val)
     if len({name for row in rows for name in row.modalities}) < 2 or len(rows) < ws.settings.msn.min_rows:
         return ""
-    content = (
-        fit_selector(measure(light, rows, ws.settings.msn), max_leaves=ws.settings.msn.max_leaves).to_json().encode()
-    )
+    config = ws.settings.msn
+    selector = fit_selector(measure(light, rows, config), max_leaves=config.max_leaves)
+    content = chained(light, rows, selector, config).to_json().encode()
     (out / MSN).write_bytes(content)
     return digest_of(content)
 

@@ -16,9 +16,9 @@ from flows.steps.stored import load_sample
 from flows.workspace import Workspace
 from omni_model.msn.choice import Budget
 from omni_model.msn.measuring import measure
+from omni_model.msn.measuring_chains import chained
 from omni_model.msn.selector import MeasuredSelector, selector_from
 from omni_model.msn.selector import fit_selector as fit
-from omni_model.msn.table import Table
 from omni_model.sample import Sample
 
 SHOWN = (0.25, 0.5, 0.75, 1.0)
@@ -53,13 +53,12 @@ def fit_selector(ws: Workspace, version: int) -> Artefact:
     with ws.database.read() as session:
         release = versions.get_release(session, version)
         labelled = samples.labelled(session, split="val")
-    table, num_rows = measured(ws, release, spread(labelled, ws.settings.msn.max_rows))
-    if table is None or not table.situations:
+    selector, num_rows = measured(ws, release, spread(labelled, ws.settings.msn.max_rows))
+    if selector is None:
         raise NothingToDo(
             f"v{version} has {num_rows} labelled validation samples with a modality; a choice is measured on "
             f"{ws.settings.msn.min_rows} or more of a task. Label more, then run `omniloop msn fit {version}`."
         )
-    selector = fit(table, max_leaves=ws.settings.msn.max_leaves)
     digest = ws.blobs.put(selector.to_json().encode())
     with ws.database.write() as session:
         made = artefacts.put(session, version, MSN, digest, now=ws.clock(), detail=figures(selector, num_rows))
@@ -67,9 +66,10 @@ def fit_selector(ws: Workspace, version: int) -> Artefact:
     return made
 
 
-def measured(ws: Workspace, release: Release, labelled: list[LabelledSample]) -> tuple[Table | None, int]:
-    """What a version does with every subset, and on how many samples; no table if they are too few to begin with."""
-    if len(labelled) < ws.settings.msn.min_rows:
+def measured(ws: Workspace, release: Release, labelled: list[LabelledSample]) -> tuple[MeasuredSelector | None, int]:
+    """A version's selector, and on how many samples it was measured; None if they are too few."""
+    config = ws.settings.msn
+    if len(labelled) < config.min_rows:
         return None, len(labelled)
     model = load_release(ws, release)
     takes = model.describe().get("modalities")
@@ -80,7 +80,10 @@ def measured(ws: Workspace, release: Release, labelled: list[LabelledSample]) ->
     def content_of(sample: Sample) -> dict[str, bytes]:
         return {name: ws.blobs.get(digests[sample.id][name]) for name in sample.inputs}
 
-    return measure(model, rows, ws.settings.msn, content_of=content_of) if rows else None, len(rows)
+    table = measure(model, rows, config, content_of=content_of) if rows else None
+    if table is None or not table.situations:
+        return None, len(rows)
+    return chained(model, rows, fit(table, max_leaves=config.max_leaves), config), len(rows)
 
 
 def spread(labelled: list[LabelledSample], most: int) -> list[LabelledSample]:

@@ -174,17 +174,17 @@ def measure_costs(
     alone: dict[str, Parts] = {}
     batched: dict[str, Parts] = {}
     for task in dict.fromkeys(sample.task for sample in samples):
-        rows = _richest([sample for sample in samples if sample.task == task], modalities, config.batch_rows)
+        rows = richest([sample for sample in samples if sample.task == task], modalities, config.batch_rows)
         timed = [Timed(sample=sample, content=content_of(sample)) for sample in rows]
         one, many = _task_times(model, timed, modalities, config, clock)
         alone[task], batched[task] = as_sum(one, modalities), as_sum(many, modalities)
     return {
-        task: Costs(alone=_filled(alone[task], alone, modalities), batched=_filled(batched[task], batched, modalities))
+        task: Costs(alone=filled(alone[task], alone, modalities), batched=filled(batched[task], batched, modalities))
         for task in alone
     }
 
 
-def _richest(samples: Sequence[Sample], modalities: Sequence[str], num_rows: int) -> list[Sample]:
+def richest(samples: Sequence[Sample], modalities: Sequence[str], num_rows: int) -> list[Sample]:
     """Samples with the most modalities, and for each modality one that has it, in a fixed order."""
     ordered = sorted(samples, key=lambda sample: -len(sample.inputs))
     chosen = dict.fromkeys(range(min(num_rows, len(ordered))))
@@ -280,7 +280,7 @@ def as_sum(times: Mapping[Subset, float], modalities: Sequence[str]) -> Parts:
     return Parts(fixed_s=float(parts_P[0]), each_s={name: float(parts_P[1 + i]) for i, name in enumerate(names)})
 
 
-def _filled(parts: Parts, by_task: Mapping[str, Parts], modalities: Sequence[str]) -> Parts:
+def filled(parts: Parts, by_task: Mapping[str, Parts], modalities: Sequence[str]) -> Parts:
     """A part for every modality, from the other tasks where this one has none."""
     each_s = {
         name: parts.each_s[name]

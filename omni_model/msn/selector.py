@@ -14,16 +14,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-from omni_model.msn.choice import Budget, Choice
+from omni_model.msn.chains import Chain, chain_from, kept
+from omni_model.msn.chains import to_json as chain_json
+from omni_model.msn.choice import Budget, Choice, Stage
 from omni_model.msn.rules import STATIC_RULES
 from omni_model.msn.table import SLACK, Costs, Subset, Table, named, table_from
 from omni_model.msn.tree import Node, evaluate, features_of, fit_tree, lessons_of, node_from, num_leaves, rules, to_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of selectors with chains; those without are written as version 1, as before there were any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +36,28 @@ class MeasuredSelector:
 
     table: Table
     tree: Node
+    chains: tuple[Chain, ...] = ()
 
     def choose(self, task: str, available: frozenset[str], budget: Budget) -> Choice:
-        """The best subset that keeps to the budget; the nearest one if none does."""
+        """The best subset that keeps to the budget, the nearest one if none does; and the stages that lead to it."""
+        choice = self._chosen(task, available, budget)
+        early = self._early(task, choice.subset, available, budget) if self.chains else ()
+        return replace(choice, early=early) if early else choice
+
+    def _early(self, task: str, subset: Subset, available: Subset, budget: Budget) -> tuple[Stage, ...]:
+        """The chain of a subset, as far as walking it to its end keeps the budget."""
+        chain, costs = self._chain_of.get((task, subset)), self.table.costs.get(task)
+        if chain is None or costs is None:
+            return ()
+        if budget.share is None and budget.latency_s is None:
+            return chain.early
+        return kept(chain.early, subset, available.intersection(self.table.modalities), costs, budget)
+
+    @cached_property
+    def _chain_of(self) -> dict[tuple[str, Subset], Chain]:
+        return {(chain.task, chain.subset): chain for chain in self.chains}
+
+    def _chosen(self, task: str, available: frozenset[str], budget: Budget) -> Choice:
         if not available or (budget.share is None and budget.latency_s is None):
             return Choice(subset=available, why="")
         known = available.intersection(self.table.modalities)
@@ -101,10 +124,12 @@ class MeasuredSelector:
     def to_json(self) -> str:
         """The artefact's bytes as text; `selector_from` reads them back equal."""
         content: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": SCHEMA_VERSION if self.chains else 1,
             "table": self.table.to_json(),
             "tree": to_json(self.tree),
         }
+        if self.chains:
+            content["chains"] = [chain_json(chain) for chain in self.chains]
         return json.dumps(content, indent=1, sort_keys=True)
 
     @property
@@ -123,9 +148,13 @@ def selector_from(text: str | bytes) -> MeasuredSelector:
     try:
         raw = json.loads(text)
         version = raw["schema_version"]
-        if version != SCHEMA_VERSION:
-            raise ValueError(f"its schema_version is {version!r}, not {SCHEMA_VERSION}")
-        return MeasuredSelector(table=table_from(raw["table"]), tree=node_from(raw["tree"]))
+        if version not in (1, SCHEMA_VERSION):
+            raise ValueError(f"its schema_version is {version!r}, not 1 or {SCHEMA_VERSION}")
+        return MeasuredSelector(
+            table=table_from(raw["table"]),
+            tree=node_from(raw["tree"]),
+            chains=tuple(chain_from(chain) for chain in raw.get("chains", ())),
+        )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"This is no modality selector: {error}. Fit one with `omniloop msn fit`.") from error
 

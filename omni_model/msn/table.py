@@ -52,6 +52,9 @@ class Costs:
     """Of one request by itself: what a latency budget bounds."""
     batched: Parts
     """Of a request among many, its share of the batch: what a budget of 0-1 bounds."""
+    again_alone: Parts | None = None
+    """Of fusing alone, the tokens at hand: what each further stage of a chain costs. None: not measured."""
+    again_batched: Parts | None = None
 
     def share(self, subset: Subset, available: Subset) -> float:
         """Work of a subset as a share of the work of all that is available, 0-1."""
@@ -206,7 +209,7 @@ class Table:
         return {
             "modalities": list(self.modalities),
             "costs": {
-                task: {"alone": _parts_json(costs.alone), "batched": _parts_json(costs.batched)}
+                task: {name: _parts_json(parts) for name, parts in vars(costs).items() if parts is not None}
                 for task, costs in self.costs.items()
             },
             "situations": [_situation_json(row) for row in self.situations],
@@ -218,7 +221,12 @@ def table_from(raw: Mapping[str, Any]) -> Table:
     return Table(
         modalities=tuple(raw["modalities"]),
         costs={
-            task: Costs(alone=Parts(**costs["alone"]), batched=Parts(**costs["batched"]))
+            task: Costs(
+                alone=Parts(**costs["alone"]),
+                batched=Parts(**costs["batched"]),
+                again_alone=_parts_from(costs.get("again_alone")),
+                again_batched=_parts_from(costs.get("again_batched")),
+            )
             for task, costs in raw["costs"].items()
         },
         situations=tuple(
@@ -239,6 +247,10 @@ def table_from(raw: Mapping[str, Any]) -> Table:
 
 def _parts_json(parts: Parts) -> dict[str, Any]:
     return {"fixed_s": parts.fixed_s, "each_s": dict(parts.each_s)}
+
+
+def _parts_from(raw: Mapping[str, Any] | None) -> Parts | None:
+    return None if raw is None else Parts(**raw)
 
 
 def _situation_json(row: Situation) -> dict[str, Any]:

@@ -157,7 +157,16 @@ def test_a_choice_takes_microseconds() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"schema_version": 2}', '{"schema_version": 1, "table": {}, "tree": {}}', "null", "\x00"],
+    [
+        "",
+        "[]",
+        "{}",
+        '{"schema_version": 2}',
+        '{"schema_version": 3}',
+        '{"schema_version": 1, "table": {}, "tree": {}}',
+        "null",
+        "\x00",
+    ],
 )
 def test_anything_else_is_refused_with_the_mend(text: str) -> None:
     with pytest.raises(ValueError, match="omniloop msn fit"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -15,7 +17,7 @@ BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 MOMENT = sa.DateTime(timezone=True)
 
-ALERT_COLUMNS = (
+ALERT_COLUMNS: tuple[tuple[str, sa.types.TypeEngine[Any]], ...] = (
     ("value", sa.Double()),
     ("baseline", sa.Double()),
     ("version", BIG_ID),

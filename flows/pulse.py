@@ -25,6 +25,7 @@ from flows.home import HomeError, exclusive
 from flows.round_runs import prefect_runs
 from flows.settings import Settings, SettingsError
 from flows.starting import Starter
+from flows.steps.notifying import notify
 from flows.steps.triggering import check_triggers
 from flows.telemetry import silence
 from flows.workspace import Workspace, open_workspace
@@ -56,6 +57,7 @@ class Pulse:
         config = self._ws.settings.pulse
         return {
             "deliver": (config.deliver_s, self.deliver),
+            "notices": (config.deliver_s, lambda: notify(self._ws)),
             "probation": (config.probation_s, self.watch),
             "triggers": (config.triggers_s, lambda: check_triggers(self._ws)),
             "rounds": (config.rounds_s, self._starter.step),
@@ -67,7 +69,7 @@ class Pulse:
         with self._ws.database.read() as session:
             is_due = any(
                 message.next_attempt_at <= now and (message.lease_until is None or message.lease_until <= now)
-                for message in outbox.waiting(session)
+                for message in outbox.waiting(session, "mlflow_alias")
             )
             is_time = self._monotonic() - self._reconciled >= config.reconcile_s and bool(versions.history(session))
         if not (is_due or is_time):

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from flows.pulse_config import PulseConfig
 from flows.service.config import ServiceConfig
 from monitoring.config import GateConfig, ProbationConfig, TriggerConfig
+from monitoring.notify_config import NotifyConfig
 from omni_model.acquisition.config import SelectionConfig
 from omni_model.config import ElasticConfig, ModelConfig, TrainConfig
 
@@ -116,6 +117,7 @@ class Settings(BaseSettings):
     gate: GateConfig = Field(default_factory=GateConfig)
     probation: ProbationConfig = Field(default_factory=ProbationConfig)
     triggers: TriggerConfig = Field(default_factory=TriggerConfig)
+    notify: NotifyConfig = Field(default_factory=NotifyConfig)
     pulse: PulseConfig = Field(default_factory=PulseConfig)
     service: ServiceConfig = Field(default_factory=ServiceConfig)
 

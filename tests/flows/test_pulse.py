@@ -149,7 +149,7 @@ def test_the_scheduler_runs_every_job_and_beats(ws: Workspace, tmp_path: Path) -
     thread = threading.Thread(target=pulse.run, args=(heartbeat,))
     thread.start()
     try:
-        wait_for(lambda: len(done) == 4 and heartbeat.exists(), 20)
+        wait_for(lambda: done == pulse.jobs.keys() and heartbeat.exists(), 20)
     finally:
         pulse.stop()
         thread.join(10)

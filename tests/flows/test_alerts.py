@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return command
 
 
-def fire(ws: Workspace, name: str = "latency", **said: object) -> Alert:
+def fire(ws: Workspace, name: str = "latency", **said: Any) -> Alert:
     with ws.database.write() as session:
         return alerts.raise_alert(
             session,

@@ -100,7 +100,7 @@ def combine(readings: Sequence[Reading], over: str) -> Reading | None:
     if not known:
         return Reading(value=None, num_samples=sum(entry.num_samples for entry in readings))
     values = [value for value, _ in known]
-    found = {"mean": fmean, "max": max, "min": min}[over](values)
+    found = fmean(values) if over == "mean" else max(values) if over == "max" else min(values)
     return Reading(value=float(found), num_samples=sum(num for _, num in known))
 
 

@@ -80,9 +80,8 @@ class AlertState:
     @staticmethod
     def from_json(raw: Mapping[str, Any]) -> AlertState:
         """What `to_json` gave."""
-        return AlertState(
-            state=raw["state"], **{name: raw[name] and datetime.fromisoformat(raw[name]) for name in _TIMES}
-        )
+        times: dict[str, Any] = {name: raw[name] and datetime.fromisoformat(raw[name]) for name in _TIMES}
+        return AlertState(state=raw["state"], **times)
 
 
 def fresh(now: datetime) -> AlertState:
@@ -110,10 +109,12 @@ def settled(state: AlertState, now: datetime, policy: Policy) -> AlertState:
     """
     if now < state.at:
         back = state.at - now
-        moved = {name: at - back for name in _TIMES if (at := getattr(state, name)) is not None}
+        moved: dict[str, Any] = {name: at - back for name in _TIMES if (at := getattr(state, name)) is not None}
         return replace(state, **moved)
     if (now - state.at).total_seconds() > policy.max_gap_s and state.state != FIRING:
-        kept = {name: now for name in ("breached_since", "missing_since") if getattr(state, name) is not None}
+        kept: dict[str, Any] = {
+            name: now for name in ("breached_since", "missing_since") if getattr(state, name) is not None
+        }
         return replace(state, **kept)
     return state
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -56,13 +57,13 @@ def parse_rules(text: str, *, receivers: Sequence[str] | None = None) -> RuleSet
     if len(raw["rules"]) > MOST_RULES:
         raise RulesError([f"There are {len(raw['rules'])} rules; {MOST_RULES} is the most. Use `by` for slices."])
     rules = [
-        _try(faults, f"rule {_called(entry, at)}", lambda e=entry: _rule(e)) for at, entry in enumerate(raw["rules"], 1)
+        _try(faults, f"rule {_called(entry, at)}", partial(_rule, entry)) for at, entry in enumerate(raw["rules"], 1)
     ]
     inhibitions = [
-        _try(faults, f"inhibit {at}", lambda e=entry: _inhibition(e))
+        _try(faults, f"inhibit {at}", partial(_inhibition, entry))
         for at, entry in enumerate(raw.get("inhibit") or [], 1)
     ]
-    routing = _try(faults, "routing", lambda: _routing(raw.get("routing") or {}))
+    routing = _try(faults, "routing", partial(_routing, raw.get("routing") or {}))
     made = [rule for rule in rules if rule is not None]
     faults += _strangers(made, receivers)
     if routing is not None and not faults:

@@ -30,13 +30,11 @@ class Heap:
         return self.free_bytes / self.arena_bytes if self.arena_bytes > 0 else None
 
 
+_MALLINFO2 = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+
+
 class _MallInfo(ctypes.Structure):
-    _fields_ = [  # noqa: RUF012  the shape that ctypes wants
-        (name, ctypes.c_size_t)
-        for name in (
-            "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()  # glibc's names
-        )
-    ]
+    _fields_ = [(name, ctypes.c_size_t) for name in _MALLINFO2]
 
 
 def heap() -> Heap | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import isfinite, sqrt
 from typing import Any
 
@@ -86,7 +87,7 @@ def measure_slice(rows: Sequence[Row], name: str) -> list[Number]:
     judged = [row for row in rows if row.is_correct is not None]
     found = [Number(metric="num_predictions", slice=name, value=float(len(rows)), num_samples=len(rows))]
     for metric, share in (("latency_p50", 0.5), ("latency_p95", 0.95), ("latency_p99", 0.99)):
-        found.append(_number(metric, name, latency_N, lambda x, q=share: (quantile(x, q), quantile_spread(x, q))))
+        found.append(_number(metric, name, latency_N, partial(quantile_with_spread, share=share)))
     for metric, column_N in (("confidence", confidence_N), ("uncertainty", _column(rows, "entropy"))):
         found.append(_number(metric, name, column_N, mean_spread))
     correct_N = np.array([bool(row.is_correct) for row in judged], dtype=np.float64)
@@ -121,11 +122,16 @@ def share_spread(hits_N: Floats) -> tuple[float, float | None]:
     return float(hits_N.mean()), sqrt(drawn * (1 - drawn) / (num + 4))
 
 
+def quantile_with_spread(values_N: Floats, share: float) -> tuple[float, float | None]:
+    """A quantile and its standard error."""
+    return quantile(values_N, share), quantile_spread(values_N, share)
+
+
 def quantile_spread(values_N: Floats, share: float) -> float:
     """Standard error of a quantile from order statistics: half the width of its 68 % interval (Woodruff 1952).
 
     >>> quantile_spread(np.arange(1.0, 101.0), 0.5)
-    5.0
+    5.5
     """
     num = len(values_N)
     half = sqrt(share * (1 - share) / num)

@@ -31,7 +31,7 @@ def get(session: Session, report_id: int) -> Report:
     """A report by its number; raises `NotFound`."""
     report = fetch_one(session, Report, rows_of(ReportRow).where(ReportRow.id == report_id))
     if report is None:
-        raise NotFound(f"There is no report {report_id}. `omniloop report list` shows them.")
+        raise NotFound(f"There is no report {report_id}. `omniloop reports list` shows them.")
     return report
 
 

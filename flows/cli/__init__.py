@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from flows.cli import alerts, data, labels, live, loop, models, rounds, schedule
+from flows.cli import alerts, data, labels, live, loop, models, reports, rounds, schedule
 from flows.cli.common import fail
 from flows.telemetry import silence
 
@@ -24,6 +24,7 @@ app.add_typer(labels.app, name="labels")
 app.add_typer(rounds.app, name="rounds")
 app.add_typer(models.app, name="models")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(reports.app, name="reports")
 app.add_typer(schedule.app, name="schedule")
 
 

@@ -27,6 +27,7 @@ from flows.settings import Settings, SettingsError
 from flows.starting import Starter
 from flows.steps.notifying import notify
 from flows.steps.triggering import check_triggers
+from flows.steps.watching_rules import watch_rules
 from flows.telemetry import silence
 from flows.workspace import Workspace, open_workspace
 
@@ -61,6 +62,8 @@ class Pulse:
             "probation": (config.probation_s, self.watch),
             "triggers": (config.triggers_s, lambda: check_triggers(self._ws)),
             "rounds": (config.rounds_s, self._starter.step),
+            "rules": (config.rules_s, lambda: watch_rules(self._ws)),
+            "probe": (self._ws.settings.alerting.sample_s, self.probe),
         }
 
     def deliver(self) -> bool:
@@ -97,6 +100,12 @@ class Pulse:
         with self._ws.database.read() as session:
             self._watched = release.version, frozenset(_unscored(session, release.version))
         return True
+
+    def probe(self) -> int:
+        """Ask recent samples again; torch is imported when there is something to ask."""
+        from flows.steps.probing import probe
+
+        return probe(self._ws)
 
     def guarded(self, name: str, job: Callable[[], object]) -> None:
         """Do a job; a failure is logged and becomes an alert, which ends with the job's next success."""

@@ -22,6 +22,8 @@ class PulseConfig:
     """Between two checks whether new labels, drift or performance ask for a round."""
     rounds_s: float = 5.0
     """Between two looks for a round that can be started or can go on."""
+    rules_s: float = 60.0
+    """Between two evaluations of the rules."""
     resume_after_s: float = 120.0
     """A round that neither moves nor waits for labels, and that no process works on, is taken up again after this."""
     retry_s: float = 60.0

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from flows.pulse_config import PulseConfig
 from flows.service.config import ServiceConfig
+from monitoring.alerting.rules_config import AlertingConfig
 from monitoring.config import GateConfig, ProbationConfig, TriggerConfig
 from monitoring.notify_config import NotifyConfig
 from omni_model.acquisition.config import SelectionConfig
@@ -118,6 +119,7 @@ class Settings(BaseSettings):
     probation: ProbationConfig = Field(default_factory=ProbationConfig)
     triggers: TriggerConfig = Field(default_factory=TriggerConfig)
     notify: NotifyConfig = Field(default_factory=NotifyConfig)
+    alerting: AlertingConfig = Field(default_factory=AlertingConfig)
     pulse: PulseConfig = Field(default_factory=PulseConfig)
     service: ServiceConfig = Field(default_factory=ServiceConfig)
 

@@ -21,6 +21,8 @@ from monitoring.measures.latency import quantile
 
 ALL, OTHER = "all", "other"
 KINDS = ("domain", "task", "modalities")
+OF_LOG = ("num_predictions", "latency_p50", "latency_p95", "latency_p99", "confidence", "uncertainty")
+OF_FEEDBACK = ("accuracy", "ece")
 Floats = NDArray[np.float64]
 
 
@@ -54,18 +56,24 @@ class Number:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-def measure(rows: Sequence[Row], *, max_slices: int = 30) -> list[Number]:
+def measure(rows: Sequence[Row], *, kinds: Sequence[str] = KINDS, max_slices: int = 30) -> list[Number]:
     """Every metric of the log on all rows and on each slice; of more slices of a kind the rest is one, `other`.
 
     >>> rows = [Row(domain="en", task="digit", modalities="text", latency_s=s) for s in (0.1, 0.2, 0.3)]
     >>> [(n.slice, n.value) for n in measure(rows) if n.metric == "latency_p50"]
     [('all', 0.2), ('domain=en', 0.2), ('task=digit', 0.2), ('modalities=text', 0.2)]
     """
-    found = measure_slice(rows, ALL)
-    for kind in KINDS:
-        for name, part in slices(rows, kind, max_slices).items():
-            found += measure_slice(part, f"{kind}={name}")
-    return found
+    return _on_slices(rows, measure_log, kinds, max_slices)
+
+
+def measure_feedback(rows: Sequence[Row], *, kinds: Sequence[str] = KINDS, max_slices: int = 30) -> list[Number]:
+    """Accuracy and calibration of the rows with feedback, in all and by slice.
+
+    >>> rows = [Row(domain="en", task="digit", modalities="text", is_correct=hit) for hit in (True, True, False, None)]
+    >>> [(n.metric, round(n.value, 3), n.num_samples) for n in measure_feedback(rows, kinds=())]
+    [('accuracy', 0.667, 3)]
+    """
+    return _on_slices(rows, measure_judged, kinds, max_slices)
 
 
 def slices(rows: Iterable[Row], kind: str, max_slices: int) -> dict[str, list[Row]]:
@@ -81,17 +89,22 @@ def slices(rows: Iterable[Row], kind: str, max_slices: int) -> dict[str, list[Ro
     return parts
 
 
-def measure_slice(rows: Sequence[Row], name: str) -> list[Number]:
-    """Every metric of the log on one slice."""
-    latency_N, confidence_N = _column(rows, "latency_s"), _column(rows, "confidence")
-    judged = [row for row in rows if row.is_correct is not None]
+def measure_log(rows: Sequence[Row], name: str) -> list[Number]:
+    """What the log alone says of a slice."""
     found = [Number(metric="num_predictions", slice=name, value=float(len(rows)), num_samples=len(rows))]
+    latency_N = _column(rows, "latency_s")
     for metric, share in (("latency_p50", 0.5), ("latency_p95", 0.95), ("latency_p99", 0.99)):
         found.append(_number(metric, name, latency_N, partial(quantile_with_spread, share=share)))
-    for metric, column_N in (("confidence", confidence_N), ("uncertainty", _column(rows, "entropy"))):
-        found.append(_number(metric, name, column_N, mean_spread))
+    for metric, column in (("confidence", "confidence"), ("uncertainty", "entropy")):
+        found.append(_number(metric, name, _column(rows, column), mean_spread))
+    return found
+
+
+def measure_judged(rows: Sequence[Row], name: str) -> list[Number]:
+    """What feedback says of a slice."""
+    judged = [row for row in rows if row.is_correct is not None]
     correct_N = np.array([bool(row.is_correct) for row in judged], dtype=np.float64)
-    found.append(_number("accuracy", name, correct_N, share_spread))
+    found = [_number("accuracy", name, correct_N, share_spread)]
     sure_N = _column(judged, "confidence")
     if len(judged) and np.isfinite(sure_N).all():
         found.append(Number(metric="ece", slice=name, value=ece(sure_N, correct_N > 0), num_samples=len(judged)))
@@ -137,6 +150,16 @@ def quantile_spread(values_N: Floats, share: float) -> float:
     half = sqrt(share * (1 - share) / num)
     low, high = max(share - half, 1 / num), min(share + half, 1.0)
     return (quantile(values_N, high) - quantile(values_N, low)) / 2
+
+
+def _on_slices(
+    rows: Sequence[Row], how: Callable[[Sequence[Row], str], list[Number]], kinds: Sequence[str], max_slices: int
+) -> list[Number]:
+    found = how(rows, ALL)
+    for kind in kinds:
+        for name, part in slices(rows, kind, max_slices).items():
+            found += how(part, f"{kind}={name}")
+    return found
 
 
 def _number(metric: str, name: str, values_N: Floats, how: Callable[[Floats], tuple[float, float | None]]) -> Number:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -80,10 +80,10 @@ def page(snapshot: str) -> str:
     return str(Snapshot.loads(snapshot).get_html_str(as_iframe=False))
 
 
-def add_to_workspace(folder: Path, reports: Mapping[str, str]) -> int:
-    """Put snapshots where Evidently's own pages find them, by key; those that are there already stay. Returns the new.
+def add_to_workspace(folder: Path, reports: Mapping[str, Callable[[], str]]) -> int:
+    """Put snapshots where Evidently's own pages find them, by key; those that are there already are not read again.
 
-    `folder` holds Evidently's workspace; `added.txt` in it lists the keys.
+    `folder` holds Evidently's workspace; `added.txt` in it lists the keys. Returns how many were new.
     """
     from evidently.core.report import Snapshot
     from evidently.ui.workspace import Workspace
@@ -93,9 +93,9 @@ def add_to_workspace(folder: Path, reports: Mapping[str, str]) -> int:
     project = known[0] if known else workspace.create_project(PROJECT)
     note = folder / "added.txt"
     added = set(note.read_text().split("\n")) if note.exists() else set()
-    new = {key: text for key, text in reports.items() if key not in added}
-    for key, text in new.items():
-        workspace.add_run(project.id, Snapshot.loads(text))
+    new = {key: read for key, read in reports.items() if key not in added}
+    for key, read in new.items():
+        workspace.add_run(project.id, Snapshot.loads(read()))
         with note.open("a") as out:
             out.write(f"{key}\n")
     return len(new)

@@ -7,9 +7,11 @@ Making the same report twice gives the first one back.
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
 from sqlalchemy.orm import Session
 
 from db.records import NewReport, Prediction, Report
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 100_000
 """Predictions of a window that are looked at; of more, the latest."""
 USUAL_WINDOW = timedelta(days=1)
+WORKSPACE = "evidently"
+"""Folder in the home that Evidently's own pages show; there once they have been asked for."""
 
 Table = Mapping[str, Sequence[Any]]
 
@@ -127,7 +131,8 @@ def fill_workspace(ws: Workspace, folder: Path) -> int:
 
     with ws.database.read() as session:
         known = reports.list_reports(session, limit=10_000)
-    return add_to_workspace(folder, {row.key: snapshot_of(ws, row) for row in reversed(known)})
+    with FileLock(folder.with_suffix(".lock")):
+        return add_to_workspace(folder, {row.key: partial(snapshot_of, ws, row) for row in reversed(known)})
 
 
 # -- rows as columns ---------------------------------------------------------------------------------------------------
@@ -218,4 +223,7 @@ def _note(ws: Workspace, key: str, kind: str, made: "Made", **about: Any) -> Rep
         **about,
     )
     with ws.database.write() as session:
-        return reports.add(session, new, now=ws.clock())
+        row = reports.add(session, new, now=ws.clock())
+    if (ws.home / WORKSPACE).exists():
+        fill_workspace(ws, ws.home / WORKSPACE)
+    return row

@@ -1,11 +1,14 @@
 """Reports of live windows and of rounds: made once, kept as a snapshot, with the round in MLflow, shown on demand."""
 
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -25,9 +28,12 @@ from flows.steps.reporting import (
     report_window,
     snapshot_of,
 )
+from flows.up import report_pages
 from flows.workspace import Workspace, open_workspace
 from tests.db import builders
 from tests.flows import homes
+from tests.flows.receivers import free_port
+from tests.flows.victims import ROOT
 from tests.monitoring.made import WORSE, outcomes
 
 HOUR = timedelta(hours=1)
@@ -137,6 +143,32 @@ def test_what_is_due_is_made_once(ws: Workspace) -> None:
         assert len(reports.list_reports(session)) == 2
     assert fill_workspace(later, ws.home / "evidently") == 2
     assert fill_workspace(later, ws.home / "evidently") == 0
+
+
+@pytest.mark.slow
+def test_evidently_shows_the_reports_on_pages_of_its_own(ws: Workspace, tmp_path: Path) -> None:
+    report_round(ws, "drift", 2)
+    service = report_pages(ws.home, free_port())
+    log = (tmp_path / "pages.log").open("wb")
+    environment = {**homes.small_environment(ws.home), **service.env}
+    process = subprocess.Popen(service.argv, env=environment, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 120
+        while not service.ready():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        (project,) = httpx.get(f"{service.address}/api/projects", trust_env=False).json()
+        assert project["name"] == "omniloop"
+        report_round(ws, "quality", 2)
+        place = f"{service.address}/api/projects/{project['id']}"
+        httpx.get(f"{place}/reload", trust_env=False).raise_for_status()  # the button of the page
+        assert len(httpx.get(f"{place}/reports", trust_env=False).json()) == 2
+        assert httpx.delete(place, trust_env=False).status_code >= 400
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
 
 
 def test_too_few_rows_or_no_version_are_said_and_leave_no_report(ws: Workspace) -> None:

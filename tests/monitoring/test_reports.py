@@ -58,8 +58,8 @@ def test_a_snapshot_becomes_one_page_that_asks_nobody_for_anything() -> None:
 
 def test_evidently_finds_each_report_in_its_workspace_once(tmp_path: Path) -> None:
     snapshot = report("drift", rows(60), rows(60, seed=2)).snapshot
-    assert add_to_workspace(tmp_path / "ui", {"a": snapshot}) == 1
-    assert add_to_workspace(tmp_path / "ui", {"a": snapshot, "b": snapshot}) == 1
+    assert add_to_workspace(tmp_path / "ui", {"a": lambda: snapshot}) == 1
+    assert add_to_workspace(tmp_path / "ui", {"a": lambda: snapshot, "b": lambda: snapshot}) == 1
     assert len(list((tmp_path / "ui").rglob("snapshots/*.json"))) == 2
 
 

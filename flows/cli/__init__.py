@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from flows.cli import alerts, data, labels, live, loop, models, reports, rounds, schedule
+from flows.cli import alerts, data, labels, live, loop, models, reports, rounds, rules, schedule
 from flows.cli.common import fail
 from flows.telemetry import silence
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 loop.register(app)
 live.register(app)
+rules.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(labels.app, name="labels")
 app.add_typer(rounds.app, name="rounds")

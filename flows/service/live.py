@@ -9,6 +9,7 @@ from db.records import Release, Serving
 from db.repository import feedback, versions
 from flows.service.config import ServiceConfig
 from flows.service.faults import Fault
+from flows.service.machine_levels import machine_levels
 from flows.service.metrics import Level, Metrics
 from flows.service.prediction_log import Entry, PredictionLog
 from flows.service.version_watch import VersionWatch
@@ -101,6 +102,7 @@ class LiveService:
         self.stores.shutdown(wait=True)
 
     def _levels(self) -> Iterator[Level]:
+        yield from machine_levels()
         engine, log, served = self.engine.counts(), self.log.counts(), self.engine.served
         for name, help_, value, is_total in (
             ("omniloop_open_rows", "Requests taken and not answered yet.", engine.num_open, False),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import hypot, isfinite
 from statistics import NormalDist, fmean
 
 from monitoring.alerting.rule import Rule
@@ -83,7 +83,7 @@ def spread_of(rule: Rule, reading: Reading, baseline: Reading | None) -> float:
     if rule.bound.kind == "absolute" or baseline is None:
         return own
     factor = 1 + rule.bound.limit if rule.bound.side == "upper" else 1 - rule.bound.limit
-    return sqrt(own**2 + (factor * (_number(baseline.spread) or 0.0)) ** 2)
+    return hypot(own, factor * (_number(baseline.spread) or 0.0))
 
 
 def combine(readings: Sequence[Reading], over: str) -> Reading | None:

@@ -1,15 +1,21 @@
 """The watch from the log of predictions to the notice: measured, held to the rules, told once, resolved once."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from db.records import Alert
 from db.repository import alerts, measurements, notifications, outbox, rule_states, silences, triggers
+from flows.pulse import Pulse
+from flows.service.machine_levels import machine_levels
+from flows.service.metrics import Metrics
 from flows.steps.capturing import baseline_in_force, capture, keep_baseline
 from flows.steps.judging import Judged
 from flows.steps.probing import probe
+from flows.steps.replaying import replay_rules, since_of
+from flows.steps.scraping import read_service
 from flows.steps.watching_rules import watch_rules
 from flows.workspace import Workspace
 from monitoring.alerting.reading import parse_rules
@@ -77,7 +83,9 @@ def test_a_baseline_is_captured_when_a_version_is_accepted_and_only_once(timed: 
     assert accuracy.value == pytest.approx(live.validated(timed).num_right / live.validated(timed).num_labelled)
     assert accuracy.num_samples == 30
     assert accuracy.spread is not None
-    assert {"alignment_error", "instruction_following", "modality_balance", "accuracy", "ece"} <= set(known.metrics["all"])
+    assert {"alignment_error", "instruction_following", "modality_balance", "accuracy", "ece"} <= set(
+        known.metrics["all"]
+    )
     assert known.reference
 
 
@@ -135,7 +143,7 @@ def test_a_silence_keeps_it_from_being_told(timed: Workspace, clock: homes.Clock
     with timed.database.write() as session:
         matchers = [{"label": "name", "value": "accuracy.*", "is_regex": True, "is_equal": True}]
         silences.add(
-            session, matchers, owner="ann", why="known", starts_at=now, ends_at=now + homes.timedelta(hours=1), now=now
+            session, matchers, owner="ann", why="known", starts_at=now, ends_at=now + timedelta(hours=1), now=now
         )
     feed(timed, 200, 0.1)
     for _ in range(3):
@@ -198,3 +206,121 @@ def test_a_person_may_capture_the_baseline_again(timed: Workspace) -> None:
     assert first is not None
     assert second.id > first.id
     assert second.values["who"] == "ann"
+
+
+# The service and the machine
+
+
+def page(*, hits: int = 0, failed: int = 0, dropped: int = 0) -> str:
+    """A page of metrics as the service writes it, and a few counters more."""
+    metrics = Metrics(machine_levels)
+    for status, num in (("200", 100), ("500", failed)):
+        metrics.requests.labels("/v1/predict", status).inc(num)
+    counters = {"omniloop_cache_hits_total": hits, "omniloop_cache_misses_total": 10, "omniloop_queued_rows": 3}
+    more = "".join(f"{name} {value}\n" for name, value in (counters | {"omniloop_log_dropped_total": dropped}).items())
+    return metrics.text().decode() + more
+
+
+def test_what_the_service_says_of_itself_is_read_as_what_came_since() -> None:
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    first, seen = read_service(page(hits=10), None, start)
+    assert {number.metric for number in first} == {"queue_depth", "memory_resident", "memory_fragmentation"}
+    second, _ = read_service(page(hits=40, failed=5, dropped=7), seen, start + timedelta(seconds=60))
+    found = {number.metric: number for number in second}
+    assert found["cache_hit_rate"].value == 1.0
+    assert (found["error_rate"].value, found["error_rate"].num_samples) == (1.0, 5)
+    assert found["log_dropped"].value == 7
+    assert found["device_utilisation"].detail["device"] == "cpu"
+    assert found["device_utilisation"].value is not None
+
+
+def test_a_service_that_dies_is_told_and_what_follows_from_it_is_not(timed: Workspace, clock: homes.Clock) -> None:
+    rules = parse_rules(DOWN)
+    for minute in range(10):
+        is_up = minute < 3 or minute > 6
+        watch_rules(timed, rules, fetch=lambda is_up=is_up: page() if is_up else None)  # type: ignore[misc]
+        clock.wait(seconds=60)
+    with timed.database.read() as session:
+        told = [(entry.group_key, entry.reason) for entry in notifications.list_notifications(session)][::-1]
+    assert told == [("name=service down", "firing"), ("name=service down", "resolved")]
+
+
+DOWN = """
+routing: {group_by: [name], group_wait: 0s, group_interval: 1m, repeat_interval: 1h}
+rules:
+  - {name: service down, metric: service_up, over: last, bound: absolute, side: lower, limit: 0.5, window: 3m,
+     for: 1m, min_samples: 1, confidence: 0}
+  - {name: no queue, metric: queue_depth, over: last, bound: absolute, side: upper, limit: 100, window: 90s, for: 30s,
+     min_samples: 1, confidence: 0, no_data: alert}
+inhibit:
+  - {source: {name: service down}, target: {name: no queue}}
+"""
+
+
+# What a rule may ask for
+
+
+def test_a_rule_may_take_a_version_on_probation_back(
+    timed: Workspace, clock: homes.Clock, right: Mapping[str, str]
+) -> None:
+    keep_baseline(timed)
+    homes.run_whole_round(timed, right)
+    assert homes.states(timed)[2] == "probation"
+    feed(timed, 200, 0.1)
+    rules = parse_rules(RULES.replace("action: round", "action: rollback"))
+    for _ in range(3):
+        turn(timed, rules)
+        clock.wait(seconds=60)
+    assert homes.states(timed)[2] == "rolled_back"
+    assert homes.serving(timed).version == 1
+    assert homes.trail(timed, 2)[-1].who == "rule"
+
+
+def test_the_program_s_own_alerts_are_told_too(timed: Workspace, clock: homes.Clock, rules: RuleSet) -> None:
+    def broken() -> None:
+        raise OSError("no space left on device")
+
+    Pulse(timed).guarded("deliver", broken)
+    turn(timed, rules)
+    assert notices(timed) == ["firing"]
+    Pulse(timed).guarded("deliver", lambda: None)
+    clock.wait(seconds=90)
+    turn(timed, rules)
+    assert notices(timed) == ["firing", "resolved"]
+
+
+def test_a_kill_before_the_commit_repeats_the_turn_and_tells_once(
+    timed: Workspace, clock: homes.Clock, rules: RuleSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed(timed, 200, 0.1)
+    turn(timed, rules)
+    clock.wait(seconds=60)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.steps.judging.tell", killed)
+        with pytest.raises(KeyboardInterrupt):
+            turn(timed, rules)
+    assert open_alerts(timed) == []
+    turn(timed, rules)
+    turn(timed, rules)
+    assert notices(timed) == ["firing"]
+    with timed.database.read() as session:
+        assert len(outbox.waiting(session, "notify")) == 1
+
+
+def test_the_rules_are_replayed_over_the_record_without_moving_anything(
+    timed: Workspace, clock: homes.Clock, rules: RuleSet
+) -> None:
+    feed(timed, 200, 0.1)
+    for _ in range(4):
+        turn(timed, rules)
+        clock.wait(seconds=60)
+    before = notices(timed)
+    (found,) = replay_rules(timed, rules, since=since_of(timed, 3600))
+    assert (found.slice, found.result.num_evaluations, len(found.result.episodes)) == ("all", 4, 1)
+    gentle = parse_rules(RULES.replace("limit: 0.1", "limit: 0.95"))
+    assert replay_rules(timed, gentle, since=since_of(timed, 3600))[0].result.episodes == ()
+    assert notices(timed) == before

@@ -1,12 +1,12 @@
 """``python -m flows.evidently_pages``: Evidently's own pages over every report, on this machine alone.
 
 ``omniloop up --evidently`` keeps it running. The workspace lies in the home; reports that are made while the pages run
-are put into it by whoever makes them.
+are put into it by whoever makes them, and shown after the pages' own button for it.
 """
 
 import argparse
 import os
-import secrets
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -25,10 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     silence()
     ws = open_workspace()
     folder = ws.home / WORKSPACE
-    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # a copy of the reports, which stand in the blob store
+    folder.mkdir()
     fill_workspace(ws, folder)
     ws.database.close()
-    os.environ["EVIDENTLY_SECRET"] = secrets.token_urlsafe()  # nobody needs to write through these pages
     command = [sys.executable, "-P", "-W", "ignore", "-m", "evidently.cli", "ui"]
     os.execv(sys.executable, [*command, "--workspace", str(folder), "--host", HOST, "--port", str(arguments.port)])
 

@@ -25,6 +25,7 @@ from flows.home import HomeError, exclusive
 from flows.round_runs import prefect_runs
 from flows.settings import Settings, SettingsError
 from flows.starting import Starter
+from flows.steps.heartbeat import send_heartbeat
 from flows.steps.notifying import notify
 from flows.steps.triggering import check_triggers
 from flows.steps.watching_rules import watch_rules
@@ -55,7 +56,7 @@ class Pulse:
     @property
     def jobs(self) -> dict[str, tuple[float, Callable[[], object]]]:
         """Each job by name: the seconds between two of its turns, and what it does."""
-        config = self._ws.settings.pulse
+        config, told = self._ws.settings.pulse, self._ws.settings.notify
         return {
             "deliver": (config.deliver_s, self.deliver),
             "notices": (config.deliver_s, lambda: notify(self._ws)),
@@ -63,7 +64,8 @@ class Pulse:
             "triggers": (config.triggers_s, lambda: check_triggers(self._ws)),
             "rounds": (config.rounds_s, self._starter.step),
             "rules": (config.rules_s, lambda: watch_rules(self._ws)),
-            "probe": (self._ws.settings.alerting.sample_s, self.probe),
+            "probe": (config.probe_s, self.probe),
+            **({"heartbeat": (told.heartbeat_s, lambda: send_heartbeat(self._ws))} if told.heartbeat else {}),
         }
 
     def deliver(self) -> bool:

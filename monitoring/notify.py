@@ -99,13 +99,16 @@ def make_notifier(name: str, config: NotifyConfig, logger: logging.Logger) -> No
 
 
 def blotted(text: str, url: str) -> str:
-    """Text without anything that stands in an address besides its host.
+    """Text without anything that stands in an address; only a mail server's name stays, as elsewhere it may be a token.
 
     >>> blotted("login of eve with s3cret failed at mail.example.org", "mailto://eve:s3cret@mail.example.org")
     'login of *** with *** failed at mail.example.org'
     """
     parts = urlsplit(url)
-    pieces = [parts.username or "", parts.password or "", *parts.path.split("/")]
+    user, _, host = parts.netloc.rpartition("@")
+    pieces = [*user.split(":"), *parts.path.split("/")]
+    if parts.scheme not in MAIL:
+        pieces += [host, host.partition(":")[0], parts.hostname or ""]
     for pair in parts.query.split("&"):
         pieces.append(pair.partition("=")[2])
     secrets = {form for piece in pieces for form in (piece, unquote(piece)) if len(form) >= SHORTEST_SECRET}

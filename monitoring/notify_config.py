@@ -34,6 +34,10 @@ class NotifyConfig:
     """Signs webhooks: `whsec_` with base64 of 24 to 64 bytes, or any text of 24 characters or more."""
     of_releases: tuple[str, ...] = ()
     """Receivers that are told when a version is promoted, refused or rolled back; empty: all of them."""
+    heartbeat: str = ""
+    """Receiver that is sent a sign of life, so that it can raise the alarm when none comes; empty: none is."""
+    heartbeat_s: float = 60.0
+    """Between two signs of life."""
     allow_private: bool = False
     """Let webhooks go to addresses inside the network, such as 127.0.0.1 and 10.0.0.0/8."""
     timeout_s: float = 10.0
@@ -46,17 +50,21 @@ class NotifyConfig:
     """A turn of deliveries ends after this; what is left waits for the next one."""
 
     def __post_init__(self) -> None:
-        for name in ("timeout_s", "longest_wait_s", "turn_s", "max_attempts"):
+        for name in ("timeout_s", "longest_wait_s", "turn_s", "max_attempts", "heartbeat_s"):
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise ValueError(f"notify.{name} must be above 0, got {value}. Set OMNI_NOTIFY__{name.upper()}.")
         for name, address in self.addresses.items():
             _check(name, address, self.signing_key)
-        if unknown := sorted(set(self.of_releases) - set(self.names)):
-            raise ValueError(
-                f"notify.of_releases names {', '.join(unknown)}, but the receivers are {', '.join(self.names)}. "
-                "Set OMNI_NOTIFY__OF_RELEASES or OMNI_NOTIFY__RECEIVERS."
-            )
+        for field_, named in (
+            ("of_releases", self.of_releases),
+            ("heartbeat", (self.heartbeat,) * bool(self.heartbeat)),
+        ):
+            if unknown := sorted(set(named) - set(self.names)):
+                raise ValueError(
+                    f"notify.{field_} names {', '.join(unknown)}, but the receivers are {', '.join(self.names)}. "
+                    f"Set OMNI_NOTIFY__{field_.upper()} or OMNI_NOTIFY__RECEIVERS."
+                )
 
     @property
     def addresses(self) -> Mapping[str, Any]:

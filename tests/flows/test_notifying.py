@@ -17,6 +17,7 @@ from db.repository import alerts, notifications, outbox
 from flows.pulse import Pulse
 from flows.reporter import SILENT
 from flows.settings import Settings, SettingsError
+from flows.steps.heartbeat import send_heartbeat
 from flows.steps.notifying import deliver, notify
 from flows.workspace import Workspace, open_workspace
 from monitoring.notices import NotDelivered, Notice, Notifier
@@ -337,3 +338,23 @@ def test_the_waits_grow_and_differ(place: tuple[Workspace, homes.Clock]) -> None
     for waits in told.values():
         assert 1 <= waits[0] <= 2
         assert 300 <= waits[-1] <= 600
+
+
+def test_a_sign_of_life_says_how_things_stand_and_its_absence_is_an_alert(
+    place: tuple[Workspace, homes.Clock], hook: Hook
+) -> None:
+    ws, _ = place
+    assert not send_heartbeat(ws)
+    alive = NotifyConfig(**{**asdict(ws.settings.notify), "heartbeat": "pager"})
+    ws = ws.with_(settings=ws.settings.model_copy(update={"notify": alive}))
+    tell(ws, "a", receivers=("ops",))
+    pulse = Pulse(ws)
+    pulse.guarded("heartbeat", pulse.jobs["heartbeat"][1])
+    said = hook.posts[0].json["data"]
+    assert (said["num_open_alerts"], said["num_undelivered"], said["version"]) == (1, 1, None)
+    assert said["rules_judged_s_ago"] is None
+    hook.stop()
+    pulse.guarded("heartbeat", pulse.jobs["heartbeat"][1])
+    assert open_names(ws) == ["pulse", "slow a"]
+    with pytest.raises(ValueError, match=r"notify\.heartbeat names nobody"):
+        NotifyConfig(heartbeat="nobody")

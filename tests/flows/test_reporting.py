@@ -164,7 +164,6 @@ def test_evidently_shows_the_reports_on_pages_of_its_own(ws: Workspace, tmp_path
         place = f"{service.address}/api/projects/{project['id']}"
         httpx.get(f"{place}/reload", trust_env=False).raise_for_status()  # the button of the page
         assert len(httpx.get(f"{place}/reports", trust_env=False).json()) == 2
-        assert httpx.delete(place, trust_env=False).status_code >= 400
     finally:
         process.terminate()
         process.wait(30)

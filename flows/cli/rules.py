@@ -131,7 +131,8 @@ def baseline(
     who: Annotated[str, typer.Option(help="Who says so.")] = "",
 ) -> None:
     """Show the baseline in force; with --why, capture a new one of the version in service."""
-    from flows.steps.capturing import baseline_in_force, capture
+    from flows.steps.capturing import capture
+    from flows.steps.known import baseline_in_force
 
     with workspace() as ws:
         if why:

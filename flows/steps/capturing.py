@@ -6,67 +6,23 @@ kept, and a person can capture a new one at any time.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-from sqlalchemy.orm import Session
 
 from db.records import Baseline
 from db.repository import measurements, samples, versions
 from flows.errors import NothingInService
+from flows.steps.known import NAME, Known, baseline_in_force
 from flows.workspace import Workspace
-from monitoring.alerting.evaluating import Reading
-from monitoring.measures.window import ALL, OF_FEEDBACK, OF_LOG, Number
+from monitoring.measures.window import ALL, OF_LOG, Number
 
 if TYPE_CHECKING:
     from omni_model.sample import Sample
 
-NAME = "monitoring"
-"""The baseline's name in the table."""
 LIVE_ROWS = 200
 """Answers from which on live traffic says how fast a version is."""
 LIVE_WINDOW_S = 900.0
 RELEASE = "the release"
 """Who captures a baseline when a version was accepted."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """The baseline in force, or one that knows nothing."""
-
-    version: int | None = None
-    metrics: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
-    """Slice to metric to `value`, `num_samples`, `spread` and the `version` that it was measured of."""
-    reference: str = ""
-    """Digest of the reference that drift is measured against."""
-    gallery: int = 0
-    """Rows that retrieval chose among."""
-
-    def reading(self, metric: str, slice_: str) -> Reading | None:
-        """What a metric is compared with; accuracy in a slice that is new is compared with that of all."""
-        found = self.metrics.get(slice_, {}).get(metric)
-        if found is None and metric in OF_FEEDBACK:
-            found = self.metrics.get(ALL, {}).get(metric)
-        if found is None:
-            return None
-        return Reading(value=found["value"], num_samples=found["num_samples"], spread=found.get("spread"))
-
-
-def baseline_in_force(session: Session) -> Known:
-    """What measurements are compared with now."""
-    found = measurements.get_baseline(session, NAME)
-    return Known() if found is None else known_of(found)
-
-
-def known_of(baseline: Baseline) -> Known:
-    """A row of the table as judging takes it."""
-    values = baseline.values
-    return Known(
-        version=baseline.version,
-        metrics=values["metrics"],
-        reference=values.get("reference", ""),
-        gallery=values.get("gallery", 0),
-    )
 
 
 def keep_baseline(ws: Workspace) -> Baseline | None:

@@ -14,7 +14,7 @@ from db.records import Measurement, RuleState, Serving
 from db.repository import alerts, measurements, rule_states, versions
 from db.repository.common import hold_the_loop
 from flows.steps.acting import act
-from flows.steps.capturing import Known, baseline_in_force
+from flows.steps.known import Known, baseline_in_force
 from flows.steps.telling import tell
 from flows.workspace import Workspace
 from monitoring.alerting.evaluating import Evaluation, Reading, combine, evaluate

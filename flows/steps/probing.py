@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from db.records import NewMeasurement, Prediction
 from db.repository import feedback, measurements, predictions, samples, versions
-from flows.steps.capturing import Known, baseline_in_force
+from flows.steps.known import Known, baseline_in_force
 from flows.steps.measuring import INSTANT, as_measurement
 from flows.steps.models import load_version
 from flows.steps.stored import load_samples

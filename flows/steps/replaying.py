@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from db.records import Measurement
 from db.repository import measurements
-from flows.steps.capturing import baseline_in_force
 from flows.steps.judging import kind_of, policy_of, reading_of
+from flows.steps.known import baseline_in_force
 from flows.workspace import Workspace
 from monitoring.alerting.backtest import Backtest, backtest
 from monitoring.alerting.evaluating import Reading

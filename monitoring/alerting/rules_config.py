@@ -26,13 +26,11 @@ class AlertingConfig:
     """Slices of a kind that are measured apart, the largest first; ten thousand label values make no more."""
     sample_rows: int = 64
     """Recent samples that the version in service is asked again, for what the log of answers cannot tell."""
-    sample_s: float = 300.0
-    """Seconds between two such probes; it is left out while the samples are the same."""
     baseline_rows: int = 200
     """Samples with known answers that a baseline is captured from at most."""
 
     def __post_init__(self) -> None:
-        names = ("max_gap_s", "forget_s", "max_rows", "max_slices", "sample_rows", "sample_s", "baseline_rows")
+        names = ("max_gap_s", "forget_s", "max_rows", "max_slices", "sample_rows", "baseline_rows")
         for name in names:
             value = getattr(self, name)
             if not 0 < value < float("inf"):

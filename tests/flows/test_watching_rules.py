@@ -11,8 +11,9 @@ from db.repository import alerts, measurements, notifications, outbox, rule_stat
 from flows.pulse import Pulse
 from flows.service.machine_levels import machine_levels
 from flows.service.metrics import Metrics
-from flows.steps.capturing import baseline_in_force, capture, keep_baseline
+from flows.steps.capturing import capture, keep_baseline
 from flows.steps.judging import Judged
+from flows.steps.known import baseline_in_force
 from flows.steps.probing import probe
 from flows.steps.replaying import replay_rules, since_of
 from flows.steps.scraping import read_service

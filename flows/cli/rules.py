@@ -27,7 +27,7 @@ def check(file: File = None) -> None:
 
     with workspace() as ws:
         rules = read_rules(ws, None if file is None else str(file))
-    silent = sum(not rule.receivers for rule in rules.rules)
+    silent = sum(rule.receivers == () for rule in rules.rules)
     console.print(
         f"{len(rules.rules)} rules, {len(rules.inhibitions)} inhibitions; {silent} are shown only and tell nobody.",
         highlight=False,

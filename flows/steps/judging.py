@@ -167,7 +167,11 @@ def _keep(session: Session, rules: RuleSet, entry: Judged, serving: Serving, now
             severity=rule.severity,
             summary=f"{rule.summary} {found.why}".strip(),
             labels=labels,
-            detail={"receivers": list(rule.receivers), "action": rule.action, **detail},
+            detail={
+                "receivers": None if rule.receivers is None else list(rule.receivers),
+                "action": rule.action,
+                **detail,
+            },
             version=serving.version,
             page=rule.page,
             mend=rule.mend,

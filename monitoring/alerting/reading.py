@@ -128,7 +128,7 @@ def _strangers(rules: Sequence[Rule], receivers: Sequence[str] | None) -> list[s
         f"rule {rule.name!r}: there is no receiver {name!r}. Known are {', '.join(receivers)}; "
         "add it to OMNI_NOTIFY__RECEIVERS."
         for rule in rules
-        for name in rule.receivers
+        for name in rule.receivers or ()
         if name not in receivers
     ]
 

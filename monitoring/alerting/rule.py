@@ -87,8 +87,8 @@ class Rule:
     confidence: float = 0.99
     """How sure it must be that the bound is passed, by the spreads of value and baseline; 0: the bare value counts."""
     severity: str = "warning"
-    receivers: tuple[str, ...] = ("log",)
-    """Who is told; empty: nobody, it is shown only."""
+    receivers: tuple[str, ...] | None = None
+    """Who is told; None: every receiver that there is; empty: nobody, it is shown only."""
     action: str = "none"
     """`round` requests a round; `rollback` requests that a version on probation is taken back."""
     no_data: str = "wait"

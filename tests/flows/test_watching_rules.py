@@ -1,9 +1,10 @@
 """The watch from the log of predictions to the notice: measured, held to the rules, told once, resolved once."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from db.records import Alert
@@ -11,7 +12,9 @@ from db.repository import alerts, measurements, notifications, outbox, rule_stat
 from flows.pulse import Pulse
 from flows.service.machine_levels import machine_levels
 from flows.service.metrics import Metrics
+from flows.steps.answering import answer
 from flows.steps.capturing import capture, keep_baseline
+from flows.steps.ingesting import ingest
 from flows.steps.judging import Judged
 from flows.steps.known import baseline_in_force
 from flows.steps.probing import probe
@@ -21,6 +24,9 @@ from flows.steps.watching_rules import watch_rules
 from flows.workspace import Workspace
 from monitoring.alerting.reading import parse_rules
 from monitoring.alerting.rule import RuleSet
+from omni_model.data import tri_digits
+from omni_model.data.writing import write_manifest
+from omni_model.sample import Sample
 from tests.flows import homes, live
 
 RULES = """
@@ -207,6 +213,63 @@ def test_a_person_may_capture_the_baseline_again(timed: Workspace) -> None:
     assert first is not None
     assert second.id > first.id
     assert second.values["who"] == "ann"
+
+
+# Faults that are put in
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to live samples, and the alerts that it must raise and may raise besides."""
+
+    change: Callable[[Sample], Sample]
+    must: set[str]
+    domain: str = "en"
+
+
+def inverted(sample: Sample) -> Sample:
+    """The camera's picture as a negative."""
+    inputs = {name: 255 - value if name == "image" else value for name, value in sample.inputs.items()}
+    return replace(sample, inputs=inputs)
+
+
+def quieter(sample: Sample) -> Sample:
+    """The microphone's gain turned down to a tenth."""
+    inputs = {name: value * np.float32(0.1) if name == "audio" else value for name, value in sample.inputs.items()}
+    return replace(sample, inputs=inputs)
+
+
+def garbled(sample: Sample) -> Sample:
+    """Text in another script."""
+    inputs = {name: "пять семь" if name == "text" else value for name, value in sample.inputs.items()}
+    return replace(sample, inputs=inputs)
+
+
+FAULTS = {
+    "none": Fault(lambda sample: sample, set()),
+    "camera inverted": Fault(inverted, {"image"}),
+    "microphone quiet": Fault(quieter, {"audio"}),
+    "another script": Fault(garbled, {"text"}),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_of_a_modality_is_told_of_that_modality_and_of_none_other(
+    timed: Workspace, clock: homes.Clock, name: str
+) -> None:
+    fault = FAULTS[name]
+    keep_baseline(timed)
+    rows = [fault.change(replace(row, answer=None)) for row in tri_digits.live("en", 64, seed=7)]
+    ingest(timed, write_manifest(rows, timed.home / "arrivals" / "faulty"))
+    answer(timed, [row.id for row in rows])
+    assert probe(timed) > 0
+    for _ in range(4):
+        turn(timed)
+        clock.wait(seconds=60)
+    drifted = {
+        alert.labels["modality"] for alert in open_alerts(timed) if alert.name in ("inputs drift", "embeddings drift")
+    }
+    assert drifted == fault.must, [alert.summary for alert in open_alerts(timed)]
 
 
 # The service and the machine

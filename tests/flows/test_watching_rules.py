@@ -26,7 +26,7 @@ from monitoring.alerting.reading import parse_rules
 from monitoring.alerting.rule import RuleSet
 from omni_model.data import tri_digits
 from omni_model.data.writing import write_manifest
-from omni_model.sample import Sample
+from omni_model.sample import Sample, Value
 from tests.flows import homes, live
 
 RULES = """
@@ -229,19 +229,21 @@ class Fault:
 
 def inverted(sample: Sample) -> Sample:
     """The camera's picture as a negative."""
-    inputs = {name: 255 - value if name == "image" else value for name, value in sample.inputs.items()}
-    return replace(sample, inputs=inputs)
+    return changed(sample, "image", lambda value: 255 - np.asarray(value))
 
 
 def quieter(sample: Sample) -> Sample:
     """The microphone's gain turned down to a tenth."""
-    inputs = {name: value * np.float32(0.1) if name == "audio" else value for name, value in sample.inputs.items()}
-    return replace(sample, inputs=inputs)
+    return changed(sample, "audio", lambda value: np.asarray(value) * np.float32(0.1))
 
 
 def garbled(sample: Sample) -> Sample:
     """Text in another script."""
-    inputs = {name: "пять семь" if name == "text" else value for name, value in sample.inputs.items()}
+    return changed(sample, "text", lambda _: "пять семь")
+
+
+def changed(sample: Sample, modality: str, how: Callable[[Value], Value]) -> Sample:
+    inputs = {name: how(value) if name == modality else value for name, value in sample.inputs.items()}
     return replace(sample, inputs=inputs)
 
 
@@ -266,10 +268,10 @@ def test_a_fault_of_a_modality_is_told_of_that_modality_and_of_none_other(
     for _ in range(4):
         turn(timed)
         clock.wait(seconds=60)
-    drifted = {
-        alert.labels["modality"] for alert in open_alerts(timed) if alert.name in ("inputs drift", "embeddings drift")
-    }
-    assert drifted == fault.must, [alert.summary for alert in open_alerts(timed)]
+    raised = open_alerts(timed)
+    of_inputs = [alert for alert in raised if alert.name in ("inputs drift", "embeddings drift")]
+    assert {alert.labels["modality"] for alert in of_inputs} == fault.must, [alert.summary for alert in raised]
+    assert raised == [] or fault.must, [alert.summary for alert in raised]
 
 
 # The service and the machine

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 NAME = "omniloop"
 """The deployment's name under each flow."""
-SERVED = ("flows.retrain.retrain",)
+SERVED = ("flows.retrain.retrain", "flows.report.report")
 """Entry points of the flows that ``omniloop up`` runs when Prefect asks for it."""
 
 

@@ -64,12 +64,13 @@ def evaluate(rule: Rule, reading: Reading | None, baseline: Reading | None, *, i
     if bound is None:
         why = "There is no baseline to hold it to. `omniloop baseline` captures one."
         return Evaluation(status=NO_DATA, why=why, value=value, num_samples=reading.num_samples)
-    is_beyond = rule.bound.is_beyond(value, bound)
+    is_beyond, is_unsure = rule.bound.is_beyond(value, bound), False
     if is_beyond and not is_breached and rule.confidence:
-        is_beyond = abs(value - bound) > _z(rule.confidence) * spread_of(rule, reading, baseline)
+        is_unsure = abs(value - bound) <= _z(rule.confidence) * spread_of(rule, reading, baseline)
+        is_beyond = not is_unsure
     return Evaluation(
         status=BREACH if is_beyond else OK,
-        why=_sentence(rule, value, compared, bound, is_beyond=is_beyond),
+        why=_sentence(rule, value, compared, bound, word="is" if is_beyond else "may be" if is_unsure else "is not"),
         value=value,
         baseline=compared,
         bound=bound,
@@ -104,11 +105,10 @@ def combine(readings: Sequence[Reading], over: str) -> Reading | None:
     return Reading(value=float(found), num_samples=sum(num for _, num in known))
 
 
-def _sentence(rule: Rule, value: float, baseline: float | None, bound: float, *, is_beyond: bool) -> str:
+def _sentence(rule: Rule, value: float, baseline: float | None, bound: float, *, word: str) -> str:
     side = "above" if rule.bound.side == "upper" else "below"
-    is_it = f"is {side}" if is_beyond else f"is not (surely) {side}"
     against = "" if baseline is None else f", {rule.bound.limit:.0%} from the baseline of {baseline:.4g}"
-    return f"{rule.metric} of {value:.4g} {is_it} {bound:.4g}{against}."
+    return f"{rule.metric} of {value:.4g} {word} {side} {bound:.4g}{against}."
 
 
 def _number(value: float | None) -> float | None:

@@ -20,6 +20,8 @@ class AlertingConfig:
     """Seconds without an evaluation after which a pending alert starts to wait again: nobody saw what was between."""
     forget_s: float = 86400.0
     """Seconds without data after which an alert about a slice that is seen no more ends, said to have lost its data."""
+    keep_s: float = 30 * 86400.0
+    """Seconds that live measurements are kept; a back-test looks no further back."""
     max_rows: int = 5000
     """Predictions of a window that are measured at most: the latest."""
     max_slices: int = 30
@@ -30,7 +32,7 @@ class AlertingConfig:
     """Samples with known answers that a baseline is captured from at most."""
 
     def __post_init__(self) -> None:
-        names = ("max_gap_s", "forget_s", "max_rows", "max_slices", "sample_rows", "baseline_rows")
+        names = ("max_gap_s", "forget_s", "keep_s", "max_rows", "max_slices", "sample_rows", "baseline_rows")
         for name in names:
             value = getattr(self, name)
             if not 0 < value < float("inf"):

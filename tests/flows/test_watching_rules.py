@@ -20,7 +20,7 @@ from flows.steps.known import baseline_in_force
 from flows.steps.probing import probe
 from flows.steps.replaying import replay_rules, since_of
 from flows.steps.scraping import read_service
-from flows.steps.watching_rules import watch_rules
+from flows.steps.watching_rules import forget_measurements, watch_rules
 from flows.workspace import Workspace
 from monitoring.alerting.reading import parse_rules
 from monitoring.alerting.rule import RuleSet
@@ -28,6 +28,7 @@ from omni_model.data import tri_digits
 from omni_model.data.writing import write_manifest
 from omni_model.sample import Sample, Value
 from tests.flows import homes, live
+from tests.flows.service.running import running
 
 RULES = """
 routing: {group_by: [name], group_wait: 0s, group_interval: 1m, repeat_interval: 1h}
@@ -321,6 +322,37 @@ rules:
 inhibit:
   - {source: {name: service down}, target: {name: no queue}}
 """
+
+
+def test_a_real_service_is_measured_until_it_stops(timed: Workspace, clock: homes.Clock) -> None:
+    with running(timed) as (client, _):
+        port = client.base_url.port or 0
+        here = replace(timed.settings.service, port=port)
+        asked = timed.with_(settings=timed.settings.model_copy(update={"service": here}))
+        for _ in range(2):
+            watch_rules(asked)
+            clock.wait(seconds=60)
+    watch_rules(asked)
+    with timed.database.read() as session:
+        up = [row.value for row in measurements.series(session, "service_up")]
+        busy = measurements.latest(session, "device_utilisation")
+        lying = measurements.latest(session, "memory_fragmentation")
+    assert up == [1.0, 1.0, 0.0]
+    assert busy is not None
+    assert busy.detail["device"] == "cpu"
+    assert lying is not None
+    assert lying.detail["allocator"] == "glibc"
+
+
+def test_what_is_too_old_is_forgotten_and_validation_is_not(timed: Workspace, clock: homes.Clock) -> None:
+    turn(timed)
+    clock.wait(days=31)
+    with timed.database.read() as session:
+        validated = measurements.series(session, "validation_accuracy")
+    assert forget_measurements(timed) > 0
+    assert forget_measurements(timed) == 0
+    with timed.database.read() as session:
+        assert measurements.series(session, "validation_accuracy") == validated
 
 
 # What a rule may ask for

@@ -7,17 +7,17 @@ tried again alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from db.models import NotificationRow
 from db.records import Notification
 from db.records.alerting import Json
 from db.repository import alerts, outbox
-from db.repository.common import fetch_all, fetch_one, insert_into, rows_of, write
+from db.repository.common import fetch_all, insert_into, rows_of, write
 
 KIND = "notify"
 """Kind of the messages in the outbox."""
@@ -62,23 +62,6 @@ def delivered(session: Session, key: str, *, now: datetime) -> None:
     write(session, chosen.values(delivered_at=now))
 
 
-def last(session: Session, group_key: str, receiver: str) -> Notification | None:
-    """What this receiver was last told about the group, or None."""
-    chosen = rows_of(NotificationRow).where(
-        NotificationRow.group_key == group_key, NotificationRow.receiver == receiver
-    )
-    return fetch_one(session, Notification, chosen.order_by(NotificationRow.id.desc()))
-
-
 def list_notifications(session: Session, *, limit: int = 100) -> list[Notification]:
     """Notices, delivered or not, the latest first."""
     return fetch_all(session, Notification, rows_of(NotificationRow).order_by(NotificationRow.id.desc()).limit(limit))
-
-
-def forget_before(session: Session, moment: datetime, *, keep: timedelta = timedelta(days=30)) -> int:
-    """Drop delivered notices that are older than `keep` before `moment`; returns how many.
-
-    What was not delivered stays, and so do those of open alerts' repeat intervals as long as `keep` is longer.
-    """
-    old = delete(NotificationRow).where(NotificationRow.created_at < moment - keep)
-    return write(session, old.where(NotificationRow.delivered_at.is_not(None)))

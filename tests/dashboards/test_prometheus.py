@@ -4,10 +4,14 @@ import json
 import re
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -15,6 +19,7 @@ from flows.reporter import SILENT
 from flows.service.live import LiveService
 from flows.settings import Settings
 from flows.workspace import open_workspace
+from tests.flows.receivers import free_port
 from tests.laws import ROOT
 
 GRAFANA, PROMETHEUS = ROOT / "dashboards" / "grafana", ROOT / "dashboards" / "prometheus"
@@ -26,7 +31,7 @@ OF_PROMETHEUS = {"up", "ALERTS"}
 """Series that Prometheus makes itself."""
 OTHER_LABELS = {"le", "job", "alertname", "alertstate", "severity"}
 WORDS = {"by", "or", "and", "without", "on", "m", "h"}
-PROMTOOL = shutil.which("promtool")
+PROMTOOL, SERVER = shutil.which("promtool"), shutil.which("prometheus")
 
 
 @pytest.fixture(scope="module")
@@ -156,10 +161,67 @@ def test_promtool_accepts_the_rules_and_the_metrics_page(page: tuple[str, set[st
     assert checked.returncode == 0, checked.stdout + checked.stderr
     linted = subprocess.run([PROMTOOL, "check", "metrics"], input=page[0], capture_output=True, text=True)
     assert linted.returncode == 0, linted.stdout + linted.stderr
-    local = (
-        (PROMETHEUS / "prometheus.yml").read_text().replace("/etc/prometheus/rules.yml", str(PROMETHEUS / "rules.yml"))
-    )
-    (tmp_path / "key").write_text("k")
-    (tmp_path / "prometheus.yml").write_text(local.replace("/run/secrets/service_key", str(tmp_path / "key")))
-    whole = subprocess.run([PROMTOOL, "check", "config", tmp_path / "prometheus.yml"], capture_output=True, text=True)
+    whole = subprocess.run([PROMTOOL, "check", "config", local_config(tmp_path)], capture_output=True, text=True)
     assert whole.returncode == 0, whole.stdout + whole.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(SERVER is None, reason="Prometheus is not installed: `apt-get install prometheus` brings it")
+def test_a_real_prometheus_scrapes_the_page_and_evaluates_the_rules(page: tuple[str, set[str]], tmp_path: Path) -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_known = self.headers["Authorization"] == "Bearer k"
+            self.send_response(200 if is_known else 401)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.end_headers()
+            self.wfile.write(page[0].encode() if is_known else b"")
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    assert SERVER is not None
+    service = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    config, address = local_config(tmp_path), f"127.0.0.1:{free_port()}"
+    config.write_text(config.read_text().replace("loop:8765", f"127.0.0.1:{service.server_port}").replace("15s", "1s"))
+    storage = f"--storage.tsdb.path={tmp_path / 'data'}"
+    with (tmp_path / "log").open("wb") as log:
+        arguments = [f"--config.file={config}", storage, f"--web.listen-address={address}"]
+        process = subprocess.Popen([SERVER, *arguments], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 60
+        while ask(address, "query?query=omniloop_version") == [] or "unknown" in health(address):
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.3)
+        assert health(address) == ["ok"] * len(EACH_RULE)
+    finally:
+        process.terminate()
+        process.wait(20)
+        service.shutdown()
+        service.server_close()
+
+
+def health(address: str) -> list[str]:
+    """What Prometheus says of each rule."""
+    return [rule["health"] for group in ask(address, "rules") for rule in group["rules"]]
+
+
+def ask(address: str, what: str) -> list[Any]:
+    """What Prometheus answers; nothing while it does not."""
+    try:
+        data = httpx.get(f"http://{address}/api/v1/{what}", trust_env=False).json()["data"]
+    except (httpx.HTTPError, ValueError, KeyError):
+        return []
+    found = data.get("result", data.get("groups"))
+    assert isinstance(found, list)
+    return found
+
+
+def local_config(folder: Path) -> Path:
+    """Prometheus's configuration with paths of this machine, and a key."""
+    rules = str(PROMETHEUS / "rules.yml")
+    text = (PROMETHEUS / "prometheus.yml").read_text().replace("/etc/prometheus/rules.yml", rules)
+    (folder / "key").write_text("k")
+    path = folder / "prometheus.yml"
+    path.write_text(text.replace("/run/secrets/service_key", str(folder / "key")))
+    return path

@@ -73,14 +73,12 @@ def test_a_notice_is_told_once_a_key_and_counted_on_its_alerts(database: Databas
         assert (alert.num_notified, alert.last_notified_at) == (2, later(30))
         waiting = outbox.waiting(session, notifications.KIND)
         assert [(message.key, message.payload["receiver"]) for message in waiting] == [("k1", "ops"), ("k2", "boss")]
-        said = notifications.last(session, "latency", "ops")
-        assert said is not None
+        (_, said) = notifications.list_notifications(session)
         assert (said.key, said.firing, said.delivered_at) == ("k1", ["a", "gone"], None)
         notifications.delivered(session, "k1", now=later(40))
         notifications.delivered(session, "k1", now=later(50))
         notifications.delivered(session, "release:1:3", now=later(50))
         assert [row.delivered_at for row in notifications.list_notifications(session)] == [None, later(40)]
-        assert notifications.last(session, "latency", "nobody") is None
 
 
 def test_a_notice_that_is_not_committed_was_never_told(database: Database) -> None:
@@ -94,17 +92,6 @@ def test_a_notice_that_is_not_committed_was_never_told(database: Database) -> No
     with database.read() as session:
         assert notifications.list_notifications(session) == []
         assert outbox.waiting(session) == []
-
-
-def test_only_delivered_notices_are_forgotten(database: Database) -> None:
-    month = 31 * 86_400
-    with database.write() as session:
-        tell(session, "k1")
-        tell(session, "k2")
-        notifications.delivered(session, "k1", now=NOW)
-        assert notifications.forget_before(session, later(60)) == 0
-        assert notifications.forget_before(session, later(month)) == 1
-        assert [row.key for row in notifications.list_notifications(session)] == ["k2"]
 
 
 def test_a_state_replaces_the_one_before(database: Database) -> None:

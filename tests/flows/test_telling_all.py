@@ -83,7 +83,7 @@ def test_each_receiver_learns_once_that_it_began_and_once_that_it_ended(
     watch: Watch, mail: MailServer, hook: Hook
 ) -> None:
     watch.turns(3, is_up=True)
-    assert hook.posts == mail.box.mails == []
+    assert (hook.posts, mail.box.mails) == ([], [])
     hook.stop()
     watch.turns(3, is_up=False)
     watch.restart()

@@ -1,5 +1,6 @@
 """Real receivers on loopback: a mail server and a webhook, which can be stopped, started again, and made to fail."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -27,6 +28,8 @@ class Mailbox:
 
     mails: list[Message] = field(default_factory=list)
     refuse_next: int = 0
+    drop_next: int = 0
+    """Mails that are taken, after which the connection is cut before the sender learns of it."""
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd calls it so
         """Take a mail, or refuse it for now."""
@@ -35,6 +38,10 @@ class Mailbox:
             return "451 Not now"
         assert isinstance(envelope.content, bytes)
         self.mails.append(message_from_bytes(envelope.content))
+        if self.drop_next:
+            self.drop_next -= 1
+            assert isinstance(server.transport, asyncio.WriteTransport)
+            server.transport.abort()
         return "250 OK"
 
     def keys(self) -> list[str]:

@@ -186,6 +186,20 @@ def test_a_receiver_killed_after_reading_gets_the_same_key_again(
     assert hook.keys() == ["a:pager", "a:pager"]
 
 
+def test_a_mail_server_killed_after_taking_a_mail_gets_the_same_key_again(
+    place: tuple[Workspace, homes.Clock], mail: MailServer
+) -> None:
+    ws, clock = place
+    mail.box.drop_next = 1
+    tell(ws, "a", receivers=("ops",))
+    assert deliver(ws) == 0
+    (message,) = waiting(ws)
+    assert (message.last_error or "").startswith("mailto: ")
+    clock.wait(minutes=1)
+    assert deliver(ws) == 1
+    assert mail.box.keys() == ["a:ops", "a:ops"]
+
+
 @pytest.mark.parametrize(
     ("death", "num_sent"),
     [

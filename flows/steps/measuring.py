@@ -59,32 +59,20 @@ def of_version(ws: Workspace, version: int, rules: Sequence[Rule], now: datetime
 def log_numbers(
     ws: Workspace, version: int, window_s: float, now: datetime, kinds: Sequence[str] = KINDS
 ) -> list[Number]:
-    """Numbers of the answers in the last `window_s`; in a flood, of the latest part of it that holds few enough."""
-    config = ws.settings.alerting
+    """Numbers of the answers in the last `window_s`; in a flood, of the latest of them."""
+    config, start = ws.settings.alerting, now - timedelta(seconds=window_s)
     with ws.database.read() as session:
-        rows, seconds = list[Prediction](), window_s
-        while True:
-            start = now - timedelta(seconds=seconds)
-            rows = predictions.between(session, start, now + INSTANT, version=version, limit=config.max_rows + 1)
-            if len(rows) <= config.max_rows or seconds < 1:
-                break
-            seconds /= 2
+        rows = predictions.newest(session, start, now + INSTANT, version=version, limit=config.max_rows)
     return measure([row_of(row) for row in rows], kinds=kinds, max_slices=config.max_slices)
 
 
 def feedback_numbers(
     ws: Workspace, version: int, window_s: float, now: datetime, kinds: Sequence[str] = KINDS
 ) -> list[Number]:
-    """Numbers of the feedback that came in the last `window_s`, or the latest part of it as above."""
-    config = ws.settings.alerting
+    """Numbers of the feedback that came in the last `window_s`, or the latest of it as above."""
+    config, since = ws.settings.alerting, now - timedelta(seconds=window_s)
     with ws.database.read() as session:
-        seconds = window_s
-        while True:
-            since = now - timedelta(seconds=seconds)
-            scored = feedback.scored(session, version=version, since=since, limit=config.max_rows + 1)
-            if len(scored) <= config.max_rows or seconds < 1:
-                break
-            seconds /= 2
+        scored = feedback.newest(session, version=version, since=since, limit=config.max_rows)
     rows = [row_of(entry.prediction, is_correct=entry.is_correct) for entry in scored if entry.feedback.at <= now]
     return measure_feedback(rows, kinds=kinds, max_slices=config.max_slices)
 

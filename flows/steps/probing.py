@@ -56,16 +56,16 @@ def probe(ws: Workspace) -> int:
             return 0
         last = measurements.latest(session, "instruction_following", version=version)
         recent = recent_rows(ws, version, now)
-        scored = feedback.scored(session, version=version, since=now - timedelta(seconds=WINDOW_S), limit=5000)
+        since, limit = now - timedelta(seconds=WINDOW_S), ws.settings.alerting.sample_rows
+        scored = feedback.newest(session, version=version, since=since, limit=limit)
     until = recent[-1].at.isoformat() if recent else ""
-    told = len(scored)
+    told = scored[-1].feedback.at.isoformat() if scored else ""
     if not recent or (last is not None and (last.detail.get("until"), last.detail.get("told")) == (until, told)):
         return 0
     answers = {entry.prediction.sample_id: entry.feedback.answer for entry in scored if entry.prediction.sample_id}
-    labelled = {id_: answers[id_] for id_ in list(answers)[-int(ws.settings.alerting.sample_rows) :]}
     model = load_version(ws, version)
     numbers = live_numbers(ws, model, [row.sample_id for row in recent if row.sample_id], known)
-    numbers += _balance(ws, model, labelled)
+    numbers += _balance(ws, model, answers)
     seen = {"until": until, "told": told}
     rows = [as_measurement(number, version, None) for number in numbers]
     rows = [row if row.metric != "instruction_following" else _with(row, seen) for row in rows]
@@ -75,14 +75,9 @@ def probe(ws: Workspace) -> int:
 
 def recent_rows(ws: Workspace, version: int, now: datetime) -> list[Prediction]:
     """The latest answers to stored samples, one a sample, as many as the settings say; oldest first."""
-    num, seconds = int(ws.settings.alerting.sample_rows), WINDOW_S
+    num, start = ws.settings.alerting.sample_rows, now - timedelta(seconds=WINDOW_S)
     with ws.database.read() as session:
-        while True:
-            start = now - timedelta(seconds=seconds)
-            rows = predictions.between(session, start, now + INSTANT, version=version, limit=10 * num + 1)
-            if len(rows) <= 10 * num or seconds < 1:
-                break
-            seconds /= 2
+        rows = predictions.newest(session, start, now + INSTANT, version=version, limit=4 * num)
     return list({row.sample_id: row for row in rows if row.sample_id}.values())[-num:]
 
 
@@ -105,7 +100,7 @@ def probe_validation(ws: Workspace, version: int, loaded: Sequence[Sample]) -> P
     model = load_version(ws, version)
     features = encode_samples(model, loaded, batch_rows=64)
     said = predict(model, features)
-    gallery = min(int(ws.settings.alerting.sample_rows), len(loaded))
+    gallery = min(ws.settings.alerting.sample_rows, len(loaded))
     numbers = [follow_number((said.raw_answer == said.answer).tolist())]
     numbers += alignment_numbers(_embeddings(said, slice(None)), gallery)
     numbers += balance(model, features)

@@ -22,7 +22,7 @@ class AlertingConfig:
     """Seconds without data after which an alert about a slice that is seen no more ends, said to have lost its data."""
     keep_s: float = 30 * 86400.0
     """Seconds that live measurements are kept; a back-test looks no further back."""
-    max_rows: int = 5000
+    max_rows: int = 1000
     """Predictions of a window that are measured at most: the latest."""
     max_slices: int = 30
     """Slices of a kind that are measured apart, the largest first; ten thousand label values make no more."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 NAME = "omniloop"
 """The deployment's name under each flow."""
-SERVED = ("flows.retrain.retrain", "flows.fit_selector.fit_selector")
+SERVED = ("flows.retrain.retrain", "flows.fit_selector.fit_selector", "flows.report.report")
 """Entry points of the flows that ``omniloop up`` runs when Prefect asks for it."""
 
 

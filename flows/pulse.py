@@ -1,9 +1,10 @@
 """``python -m flows.pulse``: what happens by itself between the rounds. ``omniloop up`` keeps it running.
 
-Short jobs, one after the other in one thread: deliver the outbox, watch a probation, judge a trial, check the triggers,
-start the round that is due, fit a selector that is missing, forget what the log kept long enough, and say that all is
-well by touching a file. A job that fails is told of, by the log and by an alert, and tried again when it is due again.
-Every job can be cut off at any point: all that it does is in transactions.
+Short jobs, one after the other in one thread: deliver the outbox and its notices, watch a probation, judge a trial,
+hold the rules to what is measured, check the triggers, start the round that is due, fit a selector that is missing,
+forget what the log kept long enough, and say that all is well by touching a file. A job that fails is told of, by the
+log and by an alert, and tried again when it is due again. Every job can be cut off at any point: all that it does is
+in transactions.
 """
 
 import argparse
@@ -27,7 +28,10 @@ from flows.refitting import Refitter
 from flows.round_runs import prefect_runs
 from flows.settings import Settings, SettingsError
 from flows.starting import Starter
+from flows.steps.heartbeat import send_heartbeat
+from flows.steps.notifying import notify
 from flows.steps.triggering import check_triggers
+from flows.steps.watching_rules import watch_rules
 from flows.telemetry import silence
 from flows.workspace import Workspace, open_workspace
 
@@ -56,15 +60,19 @@ class Pulse:
     @property
     def jobs(self) -> dict[str, tuple[float, Callable[[], object]]]:
         """Each job by name: the seconds between two of its turns, and what it does."""
-        config = self._ws.settings.pulse
+        config, told = self._ws.settings.pulse, self._ws.settings.notify
         return {
             "deliver": (config.deliver_s, self.deliver),
+            "notices": (config.deliver_s, lambda: notify(self._ws)),
             "probation": (config.probation_s, self.watch),
             "trials": (config.probation_s, self.judge),
             "forget": (config.forget_s, self.forget),
             "triggers": (config.triggers_s, lambda: check_triggers(self._ws)),
             "rounds": (config.rounds_s, self._starter.step),
             "selectors": (config.selectors_s, self._refitter.step),
+            "rules": (config.rules_s, lambda: watch_rules(self._ws)),
+            "probe": (config.probe_s, self.probe),
+            **({"heartbeat": (told.heartbeat_s, lambda: send_heartbeat(self._ws))} if told.heartbeat else {}),
         }
 
     def deliver(self) -> bool:
@@ -73,7 +81,7 @@ class Pulse:
         with self._ws.database.read() as session:
             is_due = any(
                 message.next_attempt_at <= now and (message.lease_until is None or message.lease_until <= now)
-                for message in outbox.waiting(session)
+                for message in outbox.waiting(session, "mlflow_alias")
             )
             is_time = self._monotonic() - self._reconciled >= config.reconcile_s and bool(versions.history(session))
         if not (is_due or is_time):
@@ -119,6 +127,12 @@ class Pulse:
 
         forget_old(self._ws)
         return True
+
+    def probe(self) -> int:
+        """Ask recent samples again; torch is imported when there is something to ask."""
+        from flows.steps.probing import probe
+
+        return probe(self._ws)
 
     def guarded(self, name: str, job: Callable[[], object]) -> None:
         """Do a job; a failure is logged and becomes an alert, which ends with the job's next success."""

@@ -26,6 +26,10 @@ class PulseConfig:
     """Between two looks for a round that can be started or can go on."""
     selectors_s: float = 5.0
     """Between two looks for a version in service of which no selector of modalities was fitted."""
+    rules_s: float = 60.0
+    """Between two evaluations of the rules."""
+    probe_s: float = 300.0
+    """Between two times that recent samples are asked again; left out while there are none that are new."""
     resume_after_s: float = 120.0
     """A round that neither moves nor waits for labels, and that no process works on, is taken up again after this."""
     retry_s: float = 60.0

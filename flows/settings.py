@@ -19,7 +19,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from flows.edge.config import EdgeConfig
 from flows.pulse_config import PulseConfig
 from flows.service.config import ServiceConfig
+from monitoring.alerting.rules_config import AlertingConfig
 from monitoring.config import GateConfig, ProbationConfig, TriggerConfig
+from monitoring.notify_config import NotifyConfig
 from omni_model.acquisition.config import SelectionConfig
 from omni_model.config import ElasticConfig, ModelConfig, TrainConfig
 from omni_model.msn.config import MsnConfig
@@ -119,6 +121,8 @@ class Settings(BaseSettings):
     probation: ProbationConfig = Field(default_factory=ProbationConfig)
     triggers: TriggerConfig = Field(default_factory=TriggerConfig)
     msn: MsnConfig = Field(default_factory=MsnConfig)
+    notify: NotifyConfig = Field(default_factory=NotifyConfig)
+    alerting: AlertingConfig = Field(default_factory=AlertingConfig)
     pulse: PulseConfig = Field(default_factory=PulseConfig)
     service: ServiceConfig = Field(default_factory=ServiceConfig)
     edge: EdgeConfig = Field(default_factory=EdgeConfig)

@@ -28,10 +28,12 @@ from flows.settings import Settings
 from flows.supervise import Service, Supervisor
 from flows.telemetry import OFF
 
-SERVER, RUNNER, PULSE, SERVICE = "prefect-server", "runner", "pulse", "service"
+SERVER, RUNNER, PULSE, SERVICE, REPORTS = "prefect-server", "runner", "pulse", "service", "evidently"
 
 
-def up(settings: Settings, say: Callable[[str], None], *, entrypoints: Sequence[str] = SERVED) -> int:
+def up(
+    settings: Settings, say: Callable[[str], None], *, entrypoints: Sequence[str] = SERVED, evidently: bool = False
+) -> int:
     """Keep the services of this home running in the foreground until SIGTERM or SIGINT; returns the exit code.
 
     0: stopped by a signal. 1: a service never came up. Raises :class:`flows.home.HomeError` when another process keeps
@@ -49,6 +51,7 @@ def up(settings: Settings, say: Callable[[str], None], *, entrypoints: Sequence[
         api = own or new_api(_usual_port(home))
         live = live_service(settings)
         services = [*table(home, api, serve_api=own is None, entrypoints=entrypoints), live]
+        services += [report_pages(home)] if evidently else []
         if own is None:
             announce(home, api)
         say(f"keeping {', '.join(service.name for service in services)} up for {home}; Ctrl-C stops it")
@@ -94,6 +97,26 @@ def live_service(settings: Settings) -> Service:
         ready=lambda: answers(address),
         address=f"{address}/v1",
     )
+
+
+def report_pages(home: Path, port: int = 8181) -> Service:
+    """Evidently's own pages over the reports; they ask for no password, so only this machine reaches them."""
+    address = f"http://127.0.0.1:{port}"
+    return Service(
+        name=REPORTS,
+        argv=(sys.executable, "-P", "-m", "flows.evidently_pages", "--port", str(port)),
+        env={**OFF, "OMNI_HOME": str(home), "PYTHONSAFEPATH": "1"},
+        ready=lambda: shows(address),
+        address=address,
+    )
+
+
+def shows(address: str) -> bool:
+    """Whether a page comes."""
+    try:
+        return httpx.get(address, timeout=3, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def answers(address: str) -> bool:

@@ -23,6 +23,7 @@ from tests.laws import ROOT
 STACK: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = STACK["services"]
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
+PASSWORD = "secret" * 4
 SECRET = re.compile(r"\$\{(\w+):\?[^}]+\}")
 
 
@@ -39,7 +40,7 @@ def test_each_service_has_a_health_check_a_restart_policy_and_a_pinned_image(nam
     service = SERVICES[name]
     assert {"test", "interval", "timeout", "retries", "start_period"} <= set(service["healthcheck"])
     assert service["restart"] == "unless-stopped"
-    assert re.search(r":\d+\.\d+", service["image"]), f"{service['image']} floats: name an exact version."
+    assert re.search(r":v?\d+\.\d+", service["image"]), f"{service['image']} floats: name an exact version."
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -66,7 +67,7 @@ def test_no_password_has_a_default_and_each_stands_in_the_example() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_each_of_our_settings_exists_and_makes_valid_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {key: SECRET.sub("secret", value) for key, value in environment(name).items() if key.startswith(PREFIX)}
+    given = {key: SECRET.sub(PASSWORD, value) for key, value in environment(name).items() if key.startswith(PREFIX)}
     assert set(given) <= set(names(Settings))
     for key in [*os.environ]:
         if key.startswith(PREFIX):
@@ -126,7 +127,7 @@ def started(name: str, replaced: Mapping[str, str], folder: Path) -> Iterator[Pa
     def local(text: str) -> str:
         for old, new in replaced.items():
             text = text.replace(old, new)
-        return SECRET.sub("secret", text)
+        return SECRET.sub(PASSWORD, text)
 
     home, log = folder / name, folder / f"{name}.log"
     home.mkdir()
@@ -169,7 +170,7 @@ def test_the_commands_of_the_stack_work_together(tmp_path: Path) -> None:
         replaced = {url_of("prefect"): "sqlite+aiosqlite:////data/prefect.db", **replaced}
         logs = {name: stack.enter_context(started(name, replaced, tmp_path)) for name in ("mlflow", "prefect")}
         mlflow = f"http://127.0.0.1:{mlflow_port}"
-        prefect = Api(url=f"http://127.0.0.1:{prefect_port}/api", auth="omniloop:secret")
+        prefect = Api(url=f"http://127.0.0.1:{prefect_port}/api", auth=f"omniloop:{PASSWORD}")
         assert wait_for(lambda: answers(f"{mlflow}/health"), 180), logs["mlflow"].read_text()[-3000:]
         assert wait_for(prefect.healthy, 180), logs["prefect"].read_text()[-3000:]
         assert not Api(url=prefect.url, auth="omniloop:guess").healthy()

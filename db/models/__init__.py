@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from db.models.alerting import NotificationRow, ReportRow, RuleStateRow, SilenceRow
 from db.models.base import Base
 from db.models.data import BlobRow, FaultRow, IngestRow, LabelRow, LabelSkipRow, QueueRow, SampleRow, TaskRow
 from db.models.live import AlertRow, BaselineRow, FeedbackRow, MeasurementRow, PairRow, PredictionRow
@@ -32,16 +33,20 @@ __all__ = [
     "LabelSkipRow",
     "MeasurementRow",
     "MirrorRow",
+    "NotificationRow",
     "OutboxRow",
     "PairRow",
     "PredictionRow",
     "QueueRow",
     "ReleaseRow",
+    "ReportRow",
     "RoundRow",
     "RoundSampleRow",
     "RoundStepRow",
+    "RuleStateRow",
     "SampleRow",
     "ServingRow",
+    "SilenceRow",
     "TaskRow",
     "TrialRow",
     "TriggerRow",

@@ -81,6 +81,7 @@ class AlertRow(Base):
     __table_args__ = (
         Index("uq_alerts_open", "fingerprint", unique=True, sqlite_where=OPEN_ALERT, postgresql_where=OPEN_ALERT),
         Index(None, "started_at"),
+        Index(None, "group_key"),
         {"sqlite_autoincrement": True},
     )
 
@@ -95,6 +96,18 @@ class AlertRow(Base):
     started_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     resolved_at: Mapped[datetime | None]
+    value: Mapped[float | None]
+    baseline: Mapped[float | None]
+    version: Mapped[int | None] = mapped_column(BigId)
+    page: Mapped[str | None]
+    mend: Mapped[str | None]
+    group_key: Mapped[str | None]
+    fired_at: Mapped[datetime | None]
+    kept_until: Mapped[datetime | None]
+    acknowledged_at: Mapped[datetime | None]
+    acknowledged_by: Mapped[str | None]
+    last_notified_at: Mapped[datetime | None]
+    num_notified: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class BaselineRow(Base):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from db.records.alerting import NewReport, Notification, Report, RuleState, Silence
 from db.records.data import (
     Blob,
     Deletion,
@@ -50,17 +51,22 @@ __all__ = [
     "NewMirror",
     "NewPair",
     "NewPrediction",
+    "NewReport",
     "NewSample",
+    "Notification",
     "OutboxMessage",
     "Prediction",
     "ProbationPair",
     "QueueEntry",
     "Release",
+    "Report",
     "Round",
     "RoundSample",
     "RoundStep",
+    "RuleState",
     "ScoredPrediction",
     "Serving",
+    "Silence",
     "StoredSample",
     "Task",
     "Trial",

@@ -133,6 +133,26 @@ class Alert:
     started_at: datetime
     updated_at: datetime
     resolved_at: datetime | None
+    value: float | None = None
+    """What was measured at the last evaluation, in the unit of the metric."""
+    baseline: float | None = None
+    """What it was compared with; None where the bound is absolute."""
+    version: int | None = None
+    page: str | None = None
+    """Where to look."""
+    mend: str | None = None
+    """What to do."""
+    group_key: str | None = None
+    """Alerts with the same one are told together."""
+    fired_at: datetime | None = None
+    """When it went from pending to firing."""
+    kept_until: datetime | None = None
+    """It keeps firing until then although its condition has ended."""
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
+    last_notified_at: datetime | None = None
+    num_notified: int = 0
+    """How often somebody was told."""
 
 
 @dataclass(frozen=True, kw_only=True)

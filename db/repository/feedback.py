@@ -62,6 +62,14 @@ def scored(
     return [_scored(tuple(row)) for row in session.execute(statement)]
 
 
+def newest(session: Session, *, version: int, since: datetime, limit: int) -> list[ScoredPrediction]:
+    """The last `limit` predictions of a version whose feedback came after the moment, oldest first."""
+    statement = select(*_PREDICTION, *_FEEDBACK).join(FeedbackRow, FeedbackRow.prediction_id == PredictionRow.id)
+    statement = statement.where(PredictionRow.version == version, FeedbackRow.at > since)
+    statement = statement.order_by(FeedbackRow.at.desc(), FeedbackRow.prediction_id.desc()).limit(limit)
+    return [_scored(tuple(row)) for row in session.execute(statement)][::-1]
+
+
 _PREDICTION = tuple(table_of(PredictionRow).columns)
 _FEEDBACK = tuple(table_of(FeedbackRow).columns)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from db.models import BaselineRow, MeasurementRow
@@ -58,6 +59,12 @@ def latest(session: Session, metric: str, *, slice_: str = "all", version: int |
     """The newest value of a metric on a slice, or None."""
     found = series(session, metric, slice_=slice_, version=version, limit=1)
     return found[0] if found else None
+
+
+def forget_before(session: Session, moment: datetime, *, metrics: Iterable[str]) -> int:
+    """Delete what was measured of these metrics before the moment; returns how many rows. Keeps the table bounded."""
+    old = delete(MeasurementRow).where(MeasurementRow.metric.in_(list(metrics)), MeasurementRow.at < moment)
+    return write(session, old)
 
 
 def set_baseline(session: Session, name: str, values: Json, *, now: datetime, version: int | None = None) -> Baseline:

@@ -6,6 +6,7 @@ claimed again. A message that failed `MAX_ATTEMPTS` times is set aside (`dead_le
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,11 +15,14 @@ from sqlalchemy.orm import Session
 
 from db.errors import NotFound
 from db.models import OutboxRow
+from db.models.base import cleaned
 from db.records import OutboxMessage
 from db.records.loop import Json
 from db.repository.common import fetch_all, fetch_one, insert_into, rows_of, write
 
 MAX_ATTEMPTS = 10
+
+DIED = "Every worker that took it died before it could say how it went."
 
 LEASE_S = 60.0
 """Seconds that a claimed message is kept from other workers."""
@@ -48,7 +52,13 @@ def put(session: Session, *, kind: str, key: str, payload: Json, now: datetime) 
 
 
 def claim(
-    session: Session, kind: str, *, now: datetime, limit: int = 20, lease_s: float = LEASE_S
+    session: Session,
+    kind: str,
+    *,
+    now: datetime,
+    limit: int = 20,
+    lease_s: float = LEASE_S,
+    max_attempts: int = MAX_ATTEMPTS,
 ) -> list[OutboxMessage]:
     """Take the oldest messages that are due; nobody else gets them until the lease is over. Counts as an attempt."""
     due = (
@@ -60,13 +70,17 @@ def claim(
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    ids = list(session.scalars(due))
-    worn_out = select(OutboxRow.id).where(OutboxRow.id.in_(ids), OutboxRow.attempts >= MAX_ATTEMPTS)
-    dead = set(session.scalars(worn_out))
-    _change(session, dead, dead_at=now, last_error="Every worker that took it died before it could say how it went.")
-    taken = [id_ for id_ in ids if id_ not in dead]
+    while dead := list(session.scalars(due.where(OutboxRow.attempts >= max_attempts))):
+        _change(session, dead, dead_at=now, last_error=DIED)
+    taken = list(session.scalars(due))
     _change(session, taken, attempts=OutboxRow.attempts + 1, lease_until=now + timedelta(seconds=lease_s))
     return fetch_all(session, OutboxMessage, rows_of(OutboxRow).where(OutboxRow.id.in_(taken)).order_by(OutboxRow.id))
+
+
+def put_back(session: Session, message_ids: Iterable[int], *, until: datetime) -> None:
+    """These claimed messages were not tried after all: it counts as no attempt, and they wait until then."""
+    chosen = list(message_ids)
+    _change(session, chosen, attempts=OutboxRow.attempts - 1, lease_until=None, next_attempt_at=until)
 
 
 def done(session: Session, message_id: int, *, now: datetime) -> None:
@@ -80,17 +94,30 @@ def done(session: Session, message_id: int, *, now: datetime) -> None:
     )
 
 
-def fail(session: Session, message_id: int, *, error: str, now: datetime) -> OutboxMessage:
-    """The delivery failed: try again later, or set the message aside after `MAX_ATTEMPTS`. A delivered one stays so."""
+def fail(
+    session: Session,
+    message_id: int,
+    *,
+    error: str,
+    now: datetime,
+    wait_s: float | None = None,
+    is_final: bool = False,
+    max_attempts: int = MAX_ATTEMPTS,
+) -> OutboxMessage:
+    """The delivery failed: try again in `wait_s` (None: `backoff_s`), or set the message aside after `max_attempts`.
+
+    One whose failure is final is set aside at once. A delivered one stays delivered.
+    """
     message = _get(session, message_id)
     if message.done_at is None:
+        pause_s = backoff_s(message.attempts) if wait_s is None else wait_s
         _change(
             session,
             [message_id],
             lease_until=None,
-            last_error=error[:2_000],
-            next_attempt_at=now + timedelta(seconds=backoff_s(message.attempts)),
-            dead_at=now if message.attempts >= MAX_ATTEMPTS else None,
+            last_error=cleaned(error[:2_000]),
+            next_attempt_at=now + timedelta(seconds=pause_s),
+            dead_at=now if is_final or message.attempts >= max_attempts else None,
         )
     return _get(session, message_id)
 

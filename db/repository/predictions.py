@@ -50,6 +50,15 @@ def between(
     return [as_prediction(dict(row)) for row in session.execute(statement).mappings()]
 
 
+def newest(session: Session, start: datetime, end: datetime, *, version: int, limit: int) -> list[Prediction]:
+    """The last `limit` answers of a version given from `start` up to but not at `end`, oldest first."""
+    statement = rows_of(PredictionRow).where(
+        PredictionRow.version == version, PredictionRow.at >= start, PredictionRow.at < end
+    )
+    statement = statement.order_by(PredictionRow.at.desc(), PredictionRow.id.desc()).limit(limit)
+    return [as_prediction(dict(row)) for row in session.execute(statement).mappings()][::-1]
+
+
 def forget_before(session: Session, moment: datetime) -> int:
     """Delete answers given before the moment that nobody gave feedback to; returns how many. Keeps the log bounded."""
     answered = exists(select(FeedbackRow.prediction_id).where(FeedbackRow.prediction_id == PredictionRow.id))

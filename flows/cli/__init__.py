@@ -5,7 +5,22 @@ import sys
 
 import typer
 
-from flows.cli import data, edge, keys, labels, live, loop, models, msn, rounds, schedule, trials
+from flows.cli import (
+    alerts,
+    data,
+    edge,
+    keys,
+    labels,
+    live,
+    loop,
+    models,
+    msn,
+    reports,
+    rounds,
+    rules,
+    schedule,
+    trials,
+)
 from flows.cli.common import fail
 from flows.telemetry import silence
 
@@ -19,6 +34,7 @@ app = typer.Typer(
 )
 loop.register(app)
 live.register(app)
+rules.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(edge.app, name="edge")
 app.add_typer(keys.app, name="keys")
@@ -26,6 +42,8 @@ app.add_typer(labels.app, name="labels")
 app.add_typer(rounds.app, name="rounds")
 app.add_typer(models.app, name="models")
 app.add_typer(msn.app, name="msn")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(reports.app, name="reports")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(trials.app, name="trials")
 

@@ -118,12 +118,14 @@ def doctor() -> None:
     raise typer.Exit(exit_code(found))
 
 
-def up() -> None:
+def up(
+    evidently: Annotated[bool, typer.Option("--evidently", help="Evidently's own pages over the reports too.")] = False,
+) -> None:
     """Keep the live service, Prefect, the schedules and the pulse running until Ctrl-C or SIGTERM."""
     from flows.settings import Settings
     from flows.up import up as keep_up
 
-    raise typer.Exit(keep_up(Settings.load(), lambda line: console.print(line, highlight=False)))
+    raise typer.Exit(keep_up(Settings.load(), lambda line: console.print(line, highlight=False), evidently=evidently))
 
 
 def run(flow: Callable[..., dict[str, Any]], **parameters: Any) -> dict[str, Any]:

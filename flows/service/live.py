@@ -12,6 +12,7 @@ from flows.service.config import ServiceConfig
 from flows.service.faults import Fault, shown
 from flows.service.levels import levels
 from flows.service.log_policy import LogPolicy
+from flows.service.machine_levels import machine_levels
 from flows.service.metrics import Level, Metrics
 from flows.service.prediction_log import Entry, PredictionLog
 from flows.service.version_watch import VersionWatch
@@ -124,7 +125,8 @@ class LiveService:
         self.stores.shutdown(wait=True)
 
     def _levels(self) -> Iterator[Level]:
-        return levels(self.engine, self.log.counts())
+        yield from machine_levels()
+        yield from levels(self.engine, self.log.counts())
 
 
 def not_logged(config: ServiceConfig, prediction_id: str) -> Fault | None:

@@ -1,6 +1,5 @@
 """The reconciler: makes MLflow mirror the database and delivers what the outbox holds. Repeating it changes nothing."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,9 +9,9 @@ from db.records import OutboxMessage
 from db.repository import audit, outbox, versions
 from db.repository.common import hold_the_loop
 from flows.failpoints import failpoint
+from flows.steps.notifying import deliver
 from flows.workspace import Workspace
 
-logger = logging.getLogger(__name__)
 RECONCILER = "reconciler"
 MOST_MESSAGES = 1000
 """Messages taken in one turn."""
@@ -91,15 +90,6 @@ def report_astray(
                 why=why,
                 now=ws.clock(),
             )
-
-
-def deliver(ws: Workspace) -> int:
-    """Deliver the notices that wait in the outbox: they go to the log. Returns how many."""
-    with ws.database.write() as session:
-        notices = outbox.claim(session, "notify", now=ws.clock(), limit=MOST_MESSAGES)
-    for message in notices:
-        logger.info("%s: %s", message.key, message.payload.get("why", ""), extra=dict(message.payload))
-    return settle(ws, notices)
 
 
 def settle(ws: Workspace, messages: Sequence[OutboxMessage]) -> int:

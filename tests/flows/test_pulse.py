@@ -136,7 +136,8 @@ def test_after_the_stop_no_job_begins(ws: Workspace) -> None:
 
 
 def test_the_scheduler_runs_every_job_and_beats(ws: Workspace, tmp_path: Path) -> None:
-    quick = replace(ws.settings.pulse, deliver_s=0.1, probation_s=0.1, triggers_s=0.1, rounds_s=0.1, forget_s=0.1)
+    often = ("deliver_s", "probation_s", "triggers_s", "rounds_s", "rules_s", "probe_s", "forget_s", "selectors_s")
+    quick = replace(ws.settings.pulse, **dict.fromkeys(often, 0.1))
     pulse, done = Pulse(ws.with_(settings=ws.settings.model_copy(update={"pulse": quick}))), set[str]()
     guarded = pulse.guarded
 
@@ -149,7 +150,7 @@ def test_the_scheduler_runs_every_job_and_beats(ws: Workspace, tmp_path: Path) -
     thread = threading.Thread(target=pulse.run, args=(heartbeat,))
     thread.start()
     try:
-        wait_for(lambda: done == set(pulse.jobs) and heartbeat.exists(), 20)
+        wait_for(lambda: done == pulse.jobs.keys() and heartbeat.exists(), 20)
     finally:
         pulse.stop()
         thread.join(10)

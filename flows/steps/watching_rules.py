@@ -17,9 +17,11 @@ def watch_rules(ws: Workspace, rules: RuleSet | None = None, *, fetch: Fetch | N
     """Measure and judge once. A file of rules that is broken is an error, not an empty one."""
     rules = rules or read_rules(ws)
     measure_now(ws, rules.rules, fetch=fetch)
-    keep_baseline(ws)
-    judged = judge_rules(ws, rules)
-    obey(ws)
+    try:
+        keep_baseline(ws)
+    finally:  # a baseline that cannot be captured is an error, and no reason to watch nothing
+        judged = judge_rules(ws, rules)
+        obey(ws)
     if ws.clock().minute == 0:  # once an hour is enough, and needs no memory of the last time
         forget_measurements(ws)
     return judged

@@ -97,6 +97,19 @@ def test_a_baseline_is_captured_when_a_version_is_accepted_and_only_once(timed: 
     assert known.reference
 
 
+def test_a_baseline_that_cannot_be_captured_keeps_no_rule_from_being_judged(
+    timed: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("flows.steps.watching_rules.keep_baseline", broken)
+    with pytest.raises(OSError, match="no space"):
+        turn(timed)
+    with timed.database.read() as session:
+        assert "disk full soon" in {state.rule for state in rule_states.all_states(session).values()}
+
+
 def test_a_fall_of_accuracy_is_told_once_after_its_time_and_resolved_once(
     timed: Workspace, clock: homes.Clock, rules: RuleSet
 ) -> None:

@@ -50,7 +50,8 @@ def up(
             stack.callback(withdraw, home)
         api = own or new_api(_usual_port(home))
         live = live_service(settings)
-        services = [*table(home, api, serve_api=own is None, entrypoints=entrypoints), live]
+        port = live.env["OMNI_SERVICE__PORT"]
+        services = [*table(home, api, serve_api=own is None, entrypoints=entrypoints, service_port=port), live]
         services += [report_pages(home)] if evidently else []
         if own is None:
             announce(home, api)
@@ -58,8 +59,13 @@ def up(
         return Supervisor(services, home / "up", say).run()
 
 
-def table(home: Path, api: Api, *, serve_api: bool, entrypoints: Sequence[str] = SERVED) -> list[Service]:
-    """The services, in the order of starting. ``serve_api`` False: the user has a Prefect server already."""
+def table(
+    home: Path, api: Api, *, serve_api: bool, entrypoints: Sequence[str] = SERVED, service_port: str = ""
+) -> list[Service]:
+    """The services, in the order of starting. ``serve_api`` False: the user has a Prefect server already.
+
+    ``service_port`` is where the live service listens, for the pulse to look at it; empty: as the settings say.
+    """
     server = Service(
         name=SERVER,
         argv=command(home, api),
@@ -78,7 +84,10 @@ def table(home: Path, api: Api, *, serve_api: bool, entrypoints: Sequence[str] =
     )
     beat = home / "up" / "pulse.alive"
     pulse = Service(
-        name=PULSE, argv=(sys.executable, "-P", "-m", "flows.pulse", "--heartbeat", str(beat)), env=env, heartbeat=beat
+        name=PULSE,
+        argv=(sys.executable, "-P", "-m", "flows.pulse", "--heartbeat", str(beat)),
+        env={**env, "OMNI_SERVICE__PORT": service_port} if service_port else env,
+        heartbeat=beat,
     )
     return [server, runner, pulse] if serve_api else [runner, pulse]
 

@@ -63,9 +63,9 @@ def scored(
 
 
 def newest(session: Session, *, version: int, since: datetime, limit: int) -> list[ScoredPrediction]:
-    """The last `limit` predictions of a version whose feedback came after the moment, oldest first."""
+    """The last `limit` predictions of a version's own whose feedback came after the moment, oldest first."""
     statement = select(*_PREDICTION, *_FEEDBACK).join(FeedbackRow, FeedbackRow.prediction_id == PredictionRow.id)
-    statement = statement.where(PredictionRow.version == version, FeedbackRow.at > since)
+    statement = statement.where(PredictionRow.version == version, FeedbackRow.at > since, OWN)
     statement = statement.order_by(FeedbackRow.at.desc(), FeedbackRow.prediction_id.desc()).limit(limit)
     return [_scored(tuple(row)) for row in session.execute(statement)][::-1]
 

@@ -51,9 +51,9 @@ def between(
 
 
 def newest(session: Session, start: datetime, end: datetime, *, version: int, limit: int) -> list[Prediction]:
-    """The last `limit` answers of a version given from `start` up to but not at `end`, oldest first."""
+    """The last `limit` answers of a version's own given from `start` up to but not at `end`, oldest first."""
     statement = rows_of(PredictionRow).where(
-        PredictionRow.version == version, PredictionRow.at >= start, PredictionRow.at < end
+        PredictionRow.version == version, PredictionRow.at >= start, PredictionRow.at < end, OWN
     )
     statement = statement.order_by(PredictionRow.at.desc(), PredictionRow.id.desc()).limit(limit)
     return [as_prediction(dict(row)) for row in session.execute(statement).mappings()][::-1]

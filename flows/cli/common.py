@@ -33,6 +33,7 @@ MENDS = {
 OF_THE_LOOP = frozenset(
     (
         "alembic",
+        "apprise",
         "apscheduler",
         "evidently",
         "filelock",

@@ -30,6 +30,7 @@ from flows.service.forms import BatchIn, FeedbackIn, HealthOut, IngestIn, Predic
 from flows.service.ingest import Intake
 from flows.service.keys import OPEN, KeyTable
 from flows.service.live import LiveService
+from flows.service.own_key import own_key
 from flows.service.routes import REFUSALS, routes
 from flows.service.scopes import ScopeTable, needs
 from flows.service.uris import Fetcher
@@ -49,7 +50,7 @@ def create_app(ws: Workspace) -> FastAPI:
     """The service of a workspace. Its threads live from start-up to shut-down of the returned application."""
     service = LiveService(ws)
     config = service.config
-    keys = KeyTable(ws.database, master=config.api_key, may_be_open=config.host in LOOPBACK)
+    keys = KeyTable(ws.database, master=config.api_key, may_be_open=config.host in LOOPBACK, own=own_key(ws.home))
     fetcher = Fetcher(config.uri_prefixes, max_bytes=config.max_body_bytes, timeout_s=config.uri_timeout_s)
 
     @asynccontextmanager

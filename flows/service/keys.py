@@ -54,6 +54,8 @@ class Caller:
 
 ANYBODY = Caller(scopes=frozenset(SCOPES))
 """The caller where nobody is asked for a key."""
+PULSE = Caller(name="pulse", scopes=frozenset({"operate"}))
+"""Who keeps the home's own key; it reads the metrics."""
 
 
 def new_key(name: str, scopes: tuple[str, ...], *, budget: float | None = None) -> tuple[str, NewKey]:
@@ -74,8 +76,8 @@ def digest_of(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def callers(stored: list[StoredKey], master: str) -> dict[str, Caller]:
-    """Digest to caller: the keys that are in force, and `master` (empty: none), which may do everything."""
+def callers(stored: list[StoredKey], master: str, own: str = "") -> dict[str, Caller]:
+    """Digest to caller: the keys in force, `master`, which may do everything, and `own`, the pulse's; empty: none."""
     found = {
         key.digest: Caller(
             name=key.name, prefix=key.prefix, scopes=frozenset(key.scopes), budget=key.detail.get("budget")
@@ -83,20 +85,28 @@ def callers(stored: list[StoredKey], master: str) -> dict[str, Caller]:
         for key in stored
         if key.revoked_at is None
     }
-    return found | (
-        {digest_of(master): Caller(name="OMNI_SERVICE__API_KEY", scopes=frozenset({ADMIN}))} if master else {}
-    )
+    if own:
+        found[digest_of(own)] = PULSE
+    if master:
+        found[digest_of(master)] = Caller(name="OMNI_SERVICE__API_KEY", scopes=frozenset({ADMIN}))
+    return found
 
 
 class KeyTable:
     """The keys in force. With `may_be_open`, everybody may do everything until the first key was ever created."""
 
     def __init__(
-        self, database: Database, *, master: str, may_be_open: bool, clock: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        *,
+        master: str,
+        may_be_open: bool,
+        own: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._database, self._master, self._clock = database, master, clock
+        self._database, self._master, self._own, self._clock = database, master, own, clock
         self._may_be_open = may_be_open and not master
-        self._callers: Mapping[str, Caller] = callers([], master)
+        self._callers: Mapping[str, Caller] = callers([], master, own)
         self._is_open = False
         self._read_at = float("-inf")
         self._reading: asyncio.Future[None] | None = None
@@ -129,6 +139,6 @@ class KeyTable:
         except DatabaseError as error:
             logger.warning("the keys could not be read; the known ones go on: %s", error)
         else:
-            self._callers = callers(stored, self._master)
+            self._callers = callers(stored, self._master, self._own)
             self._is_open = self._may_be_open and not stored
         self._read_at = began

@@ -12,6 +12,7 @@ import httpx
 
 from db.records import Measurement, NewMeasurement, Prediction
 from db.repository import feedback, measurements, predictions, versions
+from flows.service.own_key import own_key
 from flows.steps.baselines import combination
 from flows.steps.scraping import read_service
 from flows.workspace import Workspace
@@ -117,7 +118,7 @@ def service_metrics(ws: Workspace) -> Fetch:
     """Asks the service of these settings for its metrics; None if it does not answer, or if its port is not known."""
     config = ws.settings.service
     host = "127.0.0.1" if config.host == "0.0.0.0" else f"[{config.host}]" if ":" in config.host else config.host
-    headers = {"Authorization": f"Bearer {config.api_key}"} if config.api_key else {}
+    headers = {"Authorization": f"Bearer {config.api_key or own_key(ws.home)}"}
 
     def fetch() -> str | None:
         if config.port == 0:

@@ -24,6 +24,18 @@ def test_the_newest_answers_come_oldest_first_and_no_more_than_asked_for(databas
         assert [entry.prediction.id for entry in feedback.newest(session, version=1, since=NOW, limit=1)] == ["a"]
 
 
+def test_answers_of_a_light_model_are_none_of_the_version_s_own(database: Database) -> None:
+    with database.write() as session:
+        tasks.put_task(session, TASK)
+        accepted(session)
+        log_prediction(session, "own", 1)
+        log_prediction(session, "light", 1, detail={"edge": {"id": "kiosk"}})
+        for id_ in ("own", "light"):
+            feedback.add(session, id_, "0", origin="human:ann", now=later(1))
+        assert [row.id for row in predictions.newest(session, NOW, later(1), version=1, limit=9)] == ["own"]
+        assert [row.prediction.id for row in feedback.newest(session, version=1, since=NOW, limit=9)] == ["own"]
+
+
 def test_old_measurements_of_the_named_metrics_are_forgotten(database: Database) -> None:
     with database.write() as session:
         rows = [NewMeasurement(metric=name, value=1.0) for name in ("latency_p95", "validation_accuracy")]

@@ -17,6 +17,7 @@ from flows.settings import Settings
 from flows.steps.silencing import duration, silence
 from flows.workspace import Workspace, open_workspace
 from tests.flows.receivers import Hook, free_port
+from tests.flows.terminals import widen
 
 Run = Callable[..., str]
 
@@ -43,7 +44,7 @@ def ws(small: Path, monkeypatch: pytest.MonkeyPatch, hook: Hook) -> Iterator[Wor
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """`omniloop alerts …` in this process; returns what it said, with the exit code if it is not 0."""
-    monkeypatch.setenv("COLUMNS", "300")
+    widen(monkeypatch)
 
     def command(*args: object) -> str:
         capsys.readouterr()

@@ -22,6 +22,7 @@ from omni_model.data.splits import split_of
 from omni_model.data.writing import write_manifest
 from omni_model.sample import Sample, dump_task
 from tests.flows import homes
+from tests.flows.terminals import widen
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ Run = Callable[..., Said]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """`omniloop` in this process, on a terminal that is wide enough for every table."""
-    monkeypatch.setenv("COLUMNS", "300")
+    widen(monkeypatch)
     for name, value in OFF.items():
         monkeypatch.setenv(name, value)
 

@@ -9,6 +9,7 @@ import pytest
 
 from flows.cli import main
 from flows.telemetry import OFF
+from tests.flows.terminals import widen
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -16,7 +17,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """`omniloop` in this process; gives exit code, output and errors."""
-    monkeypatch.setenv("COLUMNS", "300")
+    widen(monkeypatch)
     for name, value in OFF.items():
         monkeypatch.setenv(name, value)
 

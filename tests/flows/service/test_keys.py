@@ -14,6 +14,7 @@ from db.repository import keys as stored_keys
 from flows.cli import app as cli
 from flows.service.keys import ANY, OPEN, KeyTable, new_key
 from flows.service.live import LiveService
+from flows.service.own_key import own_key
 from flows.service.scopes import FIELD, ScopeTable
 from flows.workspace import Workspace
 from tests.flows.service.running import running, told, wait_for
@@ -210,3 +211,15 @@ def test_the_command_line_creates_lists_and_revokes(ws: Workspace) -> None:
         assert CliRunner().invoke(cli, ["keys", *wrong]).exit_code != 0
     for wrong in (["create", "b"], ["create"]):
         assert CliRunner().invoke(cli, ["keys", *wrong]).exit_code == 2
+
+
+def test_the_pulse_of_the_home_reads_the_metrics_and_nothing_more(ws: Workspace) -> None:
+    add(ws, "app", "predict")  # from the first key on, nobody comes in without one
+    key = own_key(ws.home)
+    assert key == own_key(ws.home)
+    assert (ws.home / "service.key").stat().st_mode & 0o777 == 0o600
+    with running(ws) as (client, _):
+        assert client.get("/metrics").status_code == 401
+        assert client.get("/metrics", headers=bearer(key)).status_code == 200
+        assert client.post("/v1/predict", json=GOOD, headers=bearer(key)).status_code == 403
+        assert client.post("/v1/versions/1/rollback", json={"why": "x"}, headers=bearer(key)).status_code == 403

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from db.errors import BlobMissing, NotFound
 from db.records.artefacts import Artefact
 from db.repository import alerts, artefacts, samples, trials, versions
-from flows.cli.msn import app
+from flows.cli.msn import app, chain_lines
 from flows.errors import NothingInService, NothingToDo
 from flows.refitting import Refitter
 from flows.reporter import SILENT
@@ -224,6 +224,21 @@ def test_the_commands_fit_show_and_choose(home: Path) -> None:
     after = run(app, asked)
     assert "the tree of v1" in after.output
     assert isinstance(run(app, ["show", "7"]).exception, NotFound)
+
+
+def test_chains_are_fitted_kept_and_shown_once_a_loss_is_allowed(ws: Workspace) -> None:
+    fit_selector(ws, 1)
+    plain = selector_of(ws, 1)
+    assert plain is not None
+    assert chain_lines(plain) == ["No chain: everything chosen is looked at (OMNI_MSN__MAX_LOSS)."]
+    loose = replace(ws.settings.msn, max_loss=0.9, chain_rows=10)
+    fit_selector(ws.with_(settings=ws.settings.model_copy(update={"msn": loose})), 1)
+    found = selector_of(ws, 1)
+    assert found is not None
+    assert found.choose("digit", ALL, Budget()).early
+    title, *lines = chain_lines(found)
+    assert (title, len(lines)) == ("Chains", len(found.chains))
+    assert all(" stop)" in line and "points lost (n = " in line for line in lines)
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ PYTHON ?= python3
 # page of PyTorch gives its address), which saves about 2 GB of CUDA packages:
 #   make run TORCH_ARGS="--extra-index-url ADDRESS"
 TORCH_ARGS ?=
+# Tests at a time: make test JOBS=auto takes every core; one after the other disturbs those that measure time least.
+JOBS ?= 0
 # Extra arguments for the command a target runs: make test ARGS="-k gate", make run ARGS="--json out.json"
 ARGS ?=
 
@@ -30,7 +32,7 @@ IS_QUICK := $(filter-out 0,$(QUICK))
 
 help:
 	@echo "make run      set up on first use, then run the whole loop on the embedded data (ARGS=... goes to omniloop demo)"
-	@echo "make test     set up on first use, then run every test (ARGS=\"-k gate\", ARGS=\"-m 'not slow'\")"
+	@echo "make test     set up on first use, then run every test (JOBS=auto, ARGS=\"-k gate\", ARGS=\"-m 'not slow'\")"
 	@echo "make check    format, lint and types, changing nothing"
 	@echo "make format   format the code and mend what the linter can mend"
 	@echo "make bench-NAME [QUICK=1]   measure one subject: $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))"
@@ -44,7 +46,7 @@ run: $(SET_UP)
 	@$(BIN)/omniloop demo $(ARGS)
 
 test: $(SET_UP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 check: $(SET_UP)
 	$(BIN)/ruff format --check .

@@ -123,16 +123,17 @@ class Answering:
         going = dict(enumerate(rows))
         tokens: dict[Key, Tensor] = {}
         encode_s = fuse_s = 0.0
+        is_staged = any(row.later for row in rows)
         while True:
             wanted = [key for row in going.values() for key in row.keys.values() if key not in tokens]
             tokens |= self._cache.fetch(wanted, partial(self._encode, version, list(going.values())))
             encoded = self._clock()
             asked = list(going.values())
-            said_BA = fuse(version, [row.keys for row in asked], tokens, [row.request.task for row in asked])
+            said_B = _fused(version, asked, tokens, by_blocks=is_staged)
             now = self._clock()
             encode_s, fuse_s = encode_s + encoded - began, fuse_s + now - encoded
             unsure: dict[int, Prepared] = {}
-            for (place, row), said_A in zip(going.items(), said_BA.tolist(), strict=True):
+            for (place, row), said_A in zip(going.items(), said_B, strict=True):
                 if row.later and _probability(version, row, said_A) < row.later[0].threshold:
                     unsure[place] = row
                 else:
@@ -197,6 +198,21 @@ def is_ready(row: Prepared, version: Served) -> bool:
         return True
     is_whole = row.allowance.budget is None and not row.ignored and not row.later
     return is_whole and row.request.task in version.tasks and not has_chains(version.selector)
+
+
+def _fused(
+    version: Served, rows: Sequence[Prepared], tokens: Mapping[Key, Tensor], *, by_blocks: bool
+) -> list[Sequence[float]]:
+    """Probabilities of all answers by row. By blocks, rows that have little are not padded to what others have."""
+    groups: dict[frozenset[str], list[int]] = {}
+    for place, row in enumerate(rows):
+        groups.setdefault(frozenset(row.keys) if by_blocks else frozenset(), []).append(place)
+    said: dict[int, Sequence[float]] = {}
+    for places in groups.values():
+        some = [rows[place] for place in places]
+        said_BA = fuse(version, [row.keys for row in some], tokens, [row.request.task for row in some])
+        said |= zip(places, said_BA.tolist(), strict=True)
+    return [said[place] for place in range(len(rows))]
 
 
 def _probability(version: Served, row: Prepared, said_A: Sequence[float]) -> float:

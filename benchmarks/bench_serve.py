@@ -71,7 +71,7 @@ def run(parts: Sequence[str], bench: Bench, *, short: bool) -> tuple[dict[str, F
             continue
         module = importlib.import_module(f"benchmarks.serve_{part}")
         if part == "msn":
-            made, said = module.figures(short), []
+            made, said = module.figures(short), list(module.NOTES)
         else:
             made, said = module.figures(bench, short)
         figures |= made

@@ -11,7 +11,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -23,6 +23,7 @@ from benchmarks.msn_chains import ALLOWED, HEADLINE, Walk, chain_figures, walk_a
 from benchmarks.msn_worlds import World, digits, questions
 from omni_model.calibrate import calibrate
 from omni_model.config import ModelConfig, TrainConfig
+from omni_model.distil import visible
 from omni_model.features import Batcher, encode_samples
 from omni_model.model import OmniModel
 from omni_model.msn.choice import Budget
@@ -30,6 +31,7 @@ from omni_model.msn.measuring import Flags, Timed, answer, encoded, measure, rig
 from omni_model.msn.selector import MeasuredSelector, fit_selector, subsets_of
 from omni_model.msn.table import Costs, Subset, Table
 from omni_model.protocol import LoopModel
+from omni_model.submodel import submodel
 from omni_model.train import fit
 
 BATCH_ROWS = 32
@@ -56,6 +58,8 @@ NOTES = (
     "subsets within the same budget, msn_tree_single_loss_* that of the one set of modalities that did best within it "
     "on the validation split, whatever a request brings, so that one which brings less may exceed the budget; "
     "msn_tree_alone_speedup_* is for one request at a time.",
+    "msn_edge_*: the same on the light model without sound that `omniloop edge export` makes of each, against it "
+    "looking at everything that it takes; rows that it can see nothing of are left out.",
     "msn_vqa_*: easy-VQA with the question as text and the kind of question as the task; 2,000 training rows.",
 )
 
@@ -91,23 +95,45 @@ def figures(short: bool) -> dict[str, Figure]:
     with threadpool_limits(1):
         seeds = range(1 if short else 3)
         made = over_seeds(digits(short), "msn", seeds, short)
-        if short or find_spec("easy_vqa") is None:
+        if short:
+            return made
+        if find_spec("easy_vqa") is None:
             return made | nothing_known("msn_vqa")
         return made | over_seeds(questions(short), "msn_vqa", seeds, short)
 
 
 def over_seeds(world: World, prefix: str, seeds: Sequence[int], short: bool) -> dict[str, Figure]:
-    """A world's figures: a model and a selector for each seed."""
-    return summed_up([judge(world, seed, short) for seed in seeds], prefix, seeds)
+    """A world's figures: a model and a selector for each seed; where there is sound, also of a light model without."""
+    judged, light = [], []
+    for seed in seeds:
+        model = trained(world, seed)
+        judged.append(judge(model, world, short))
+        if "audio" in world.modalities and not short:
+            light.append(judge(*at_the_edge(model, world), short))
+    made = summed_up(judged, prefix, seeds)
+    return made | (summed_up(light, f"{prefix}_edge", seeds) if light else {})
 
 
-def judge(world: World, seed: int, short: bool) -> Judged:
-    """Train, fit on the validation split, judge on the test split."""
+def trained(world: World, seed: int) -> OmniModel:
+    """A model of the default size, trained on the training split and calibrated on the validation split."""
     print(f"  {', '.join(world.modalities)}, seed {seed}", flush=True)
     torch.manual_seed(seed)
     model = OmniModel(ModelConfig(modalities=world.modalities), world.tasks)
     fit(model, world.train, [], TrainConfig(epochs=world.epochs), seed=seed)
     calibrate(model, Batcher(model, encode_samples(model, world.val)))
+    return model
+
+
+def at_the_edge(model: OmniModel, world: World) -> tuple[OmniModel, World]:
+    """The light model that an export to an edge without a microphone holds, and the rows that it can see."""
+    light = submodel(model, [name for name in world.modalities if name != "audio"])
+    assert isinstance(light, OmniModel)
+    val, test = visible(light, world.val), visible(light, world.test)
+    return light, replace(world, modalities=light.config.modalities, train=[], val=val, test=test)
+
+
+def judge(model: OmniModel, world: World, short: bool) -> Judged:
+    """Fit on the validation split, judge on the test split."""
     table = measure(model, world.val)
     selector = fit_selector(table, max_leaves=256)
     rows = [Timed(sample=sample, content=encoded(sample)) for sample in world.test]

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,9 +21,9 @@ from flows.edge.document import EdgeBatchOut, document, takes
 from flows.edge.door import EdgeDoor
 from flows.edge.forms import BundleOut, EdgePredictOut
 from flows.edge.service import EdgeService
-from flows.service.faults import Fault, fault_of, shown
+from flows.service.faults import Fault, fault_of, shown, too_many
 from flows.service.forms import BatchIn, ErrorOut, FeedbackIn, FeedbackOut, HealthOut, PredictIn
-from flows.service.reading import SMALL_BYTES, parse, parse_sample, read_body
+from flows.service.reading import SMALL_BYTES, parse, parse_sample, parse_samples, read_body
 from flows.service.wire import error_of
 from omni_model.errors import OmniError
 
@@ -88,10 +89,9 @@ def add_routes(app: FastAPI, service: EdgeService) -> None:
     @app.post("/v1/predict/batch", responses=REFUSALS, response_model=EdgeBatchOut, openapi_extra=takes(BatchIn))
     async def predict_batch(request: HttpRequest) -> Response:
         """Answer several samples; each is answered or refused by itself, in order."""
-        body = await read(service, request, lambda data, kind: parse(BatchIn, data, kind))
+        body = await read(service, request, partial(parse_samples, BatchIn, max_samples=service.config.max_samples))
         if len(body.samples) > service.config.max_samples:
-            fact = f"One request may hold {service.config.max_samples} samples."
-            raise Fault(422, fact, f"{len(body.samples)} samples", "Send several requests.")
+            raise too_many(service.config.max_samples, f"{len(body.samples)} samples")
         waiting = (service.answer(sample, **asked_by(request)) for sample in body.samples)
         done = await asyncio.gather(*waiting, return_exceptions=True)
         said = [entry if isinstance(entry, dict) else known_fault(entry) for entry in done]

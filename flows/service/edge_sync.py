@@ -30,6 +30,8 @@ from omni_model.data.codecs import CODECS
 from omni_model.data.errors import DecodeError
 from omni_model.serve.exchange import Answer, Latency, Request
 
+MAX_COMMAS = 1_000_000
+"""Commas of a part at most; an answer has one for each probability."""
 AHEAD = timedelta(minutes=5)
 """How far an edge's clock may be ahead of ours before ours is believed."""
 
@@ -56,7 +58,7 @@ def edge_sync(service: LiveService) -> APIRouter:
     )
     async def log(request: HttpRequest) -> Response:
         """Store what an edge answered by itself, and the feedback it took. Durable and complete once answered."""
-        body = await read(service, request, lambda data, kind: parse(EdgeLogIn, data, kind))
+        body = await read(service, request, lambda data, kind: parse(EdgeLogIn, data, kind, max_commas=MAX_COMMAS))
         loop = asyncio.get_running_loop()
         done = await loop.run_in_executor(service.stores, logged_first, service, body)
         return told(done.model_dump())

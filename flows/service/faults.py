@@ -59,7 +59,17 @@ def invalid(error: ValidationError) -> Fault:
     """What is wrong with a body, its first fault."""
     first = error.errors(include_url=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or "the body"
-    return Fault(422, f"{place}: {first['msg']}", shown(first["input"]), "Correct it; /v1/openapi.json has the form.")
+    return Fault(
+        422,
+        f"{place}: {first['msg'].rstrip('.')}.",
+        shown(first["input"]),
+        "Correct it; /v1/openapi.json has the form.",
+    )
+
+
+def too_many(max_samples: int, got: str) -> Fault:
+    """The refusal of more samples than one request may hold."""
+    return Fault(422, f"One request may hold {max_samples} samples.", got, "Send several requests.")
 
 
 def halves(message: str) -> tuple[str, str]:

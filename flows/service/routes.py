@@ -5,6 +5,7 @@ Answers are written once, as bytes: the forms document them, and the tests hold 
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import APIRouter
@@ -13,7 +14,7 @@ from starlette.responses import Response
 
 from flows.service.asking import Asking
 from flows.service.direct import DirectRoute
-from flows.service.faults import Fault
+from flows.service.faults import Fault, too_many
 from flows.service.forms import (
     BatchIn,
     BatchOut,
@@ -28,7 +29,7 @@ from flows.service.forms import (
 from flows.service.ingest import Intake
 from flows.service.keys import Caller
 from flows.service.live import LiveService
-from flows.service.reading import SMALL_BYTES, parse, parse_sample, read_body
+from flows.service.reading import SMALL_BYTES, parse, parse_sample, parse_samples, read_body
 from flows.service.scopes import needs
 from flows.service.wire import as_json, error_of
 
@@ -93,7 +94,7 @@ def routes(service: LiveService, asking: Asking, intake: Intake) -> APIRouter:
     async def predict_batch(request: HttpRequest) -> Response:
         """Answer several samples; each is answered or refused by itself, in order."""
         state = request.scope["state"]
-        body = await read(service, request, lambda data, kind: parse(BatchIn, data, kind))
+        body = await read(service, request, partial(parse_samples, BatchIn, max_samples=service.config.max_samples))
         check_number(service, len(body.samples))
         done = await asking.answer_all(body.samples, caller=state["caller"], request_id=state["request_id"])
         faults = [entry for entry in done if isinstance(entry, Fault)]
@@ -126,7 +127,7 @@ def routes(service: LiveService, asking: Asking, intake: Intake) -> APIRouter:
         """Keep samples. Durable once answered; sending the same again changes nothing. Bad ones are told, and kept
         as faults; the others go on.
         """
-        body = await read(service, request, lambda data, kind: parse(IngestIn, data, kind))
+        body = await read(service, request, partial(parse_samples, IngestIn, max_samples=service.config.max_samples))
         check_number(service, len(body.samples))
         done = await intake.take(body.samples)
         return told(done.model_dump(), 202 if done.num_new else 200)
@@ -146,8 +147,7 @@ async def read(service: LiveService, request: HttpRequest, use: Callable[[bytes,
 def check_number(service: LiveService, number: int) -> None:
     """Raise :class:`Fault` for too many samples."""
     if number > service.config.max_samples:
-        fact = f"One request may hold {service.config.max_samples} samples."
-        raise Fault(422, fact, f"{number} samples", "Send several requests.")
+        raise too_many(service.config.max_samples, f"{number} samples")
 
 
 def signed(body: FeedbackIn, caller: Caller) -> FeedbackIn:

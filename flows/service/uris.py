@@ -77,9 +77,9 @@ class Fetcher:
         """What may be read. Raises :class:`Fault`."""
         prefix = next((prefix for prefix in self._prefixes if uri.startswith(prefix)), None)
         if prefix is None:
-            known = "below an allowed prefix" if self._prefixes else "at all: no prefix is allowed"
+            says = "does not lie below an allowed prefix" if self._prefixes else "is not read: no prefix is allowed"
             mend = 'Send the content as {"base64": "…"}, or add its prefix to OMNI_SERVICE__URI_PREFIXES.'
-            raise Fault(422, f"inputs.{name}.uri does not lie {known}.", shown(uri), mend)
+            raise Fault(422, f"inputs.{name}.uri {says}.", shown(uri), mend)
         if leads_out(uri, len(prefix)):
             mend = "Write the plain path of the file, without .., fragment, wildcard or control characters."
             raise Fault(422, f"inputs.{name}.uri may lead out of its prefix.", shown(uri), mend)

@@ -19,7 +19,7 @@ from flows.service.forms import PredictIn
 from flows.service.keys import ANY, OPEN
 from flows.service.live import LiveService
 from flows.service.reading import SMALL_BYTES, read_body
-from flows.service.routes import check_number, gives, told
+from flows.service.routes import gives, told
 from flows.service.scopes import needs
 from flows.service.v2_forms import (
     InferIn,
@@ -130,13 +130,11 @@ def v2(service: LiveService, asking: Asking) -> APIRouter:
             found, state = served(model, version), request.scope["state"]
             body = await read_body(request, service.config.max_body_bytes)
             header = request.headers.get(HEADER, "")
+            parts = body, header, service.config.max_samples, found
             if len(body) <= SMALL_BYTES:
-                asked, tensors = parse_infer(body, header)
+                asked, bodies = understood(*parts)
             else:
-                loop = asyncio.get_running_loop()
-                asked, tensors = await loop.run_in_executor(service.parsers, parse_infer, body, header)
-            bodies = rows_of(asked, tensors, found)
-            check_number(service, len(bodies))
+                asked, bodies = await asyncio.get_running_loop().run_in_executor(service.parsers, understood, *parts)
             outcomes = await asking.answer_all(bodies, caller=state["caller"], request_id=state["request_id"])
             columns = columns_of(answers_of(outcomes), found)
             outputs = list(wanted(asked, columns))
@@ -145,6 +143,12 @@ def v2(service: LiveService, asking: Asking) -> APIRouter:
             return Response(content, headers=headers)
 
     return router
+
+
+def understood(body: bytes, header: str, max_rows: int, found: Served) -> tuple[InferIn, list[PredictIn]]:
+    """What is asked, and a prediction for each row. Raises :class:`Fault` or pydantic's error."""
+    asked, tensors = parse_infer(body, header, max_rows)
+    return asked, rows_of(asked, tensors, found)
 
 
 def rows_of(asked: InferIn, tensors: Mapping[str, Sequence[bytes]], found: Served) -> list[PredictIn]:

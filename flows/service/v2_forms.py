@@ -38,7 +38,7 @@ class InferIn(Lenient):
     id: Line = ""
     parameters: Parameters = Field(default_factory=dict)
     inputs: list[TensorIn] = Field(min_length=1, max_length=24)
-    outputs: list[WantedOut] | None = None
+    outputs: list[WantedOut] | None = Field(default=None, max_length=24)
 
 
 class TensorOut(BaseModel):

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flows.service.faults import Fault, shown
+from flows.service.faults import Fault, shown, too_many
+from flows.service.reading import check_commas
 from flows.service.v2_forms import InferIn, TensorIn
 from flows.service.wire import as_json
 
@@ -35,27 +36,39 @@ class Column:
         return [len(self.values), len(first)] if isinstance(first, list) else [len(self.values)]
 
 
-def parse_infer(body: bytes, header: str) -> tuple[InferIn, dict[str, list[bytes]]]:
-    """The request and its tensors by name, one element a row. Raises :class:`Fault` or pydantic's error."""
+def parse_infer(body: bytes, header: str, max_rows: int) -> tuple[InferIn, dict[str, list[bytes]]]:
+    """The request and its tensors by name, one element a row. Raises :class:`Fault` or pydantic's error; of more than
+    `max_rows` elements none is built.
+    """
     if header and not (header.isdecimal() and len(header) < 12 and int(header) <= len(body)):
         raise Fault(422, f"{HEADER} does not fit the body.", shown(header), "Send the length of the JSON in bytes.")
     length = int(header) if header else len(body)
+    check_commas(body[:length], max_rows)
     asked = InferIn.model_validate_json(body[:length])
+    check_outputs(asked)
     at, found = length, {}
     for tensor in asked.inputs:
         if tensor.name in found:
             raise Fault(422, f"Two inputs are named {tensor.name!r}.", shown(tensor.name), "Send one tensor for each.")
         size = tensor.parameters.get("binary_data_size")
         if type(size) is int and 0 <= size <= len(body) - at:
-            found[tensor.name] = unpacked(tensor, body[at : at + size])
+            found[tensor.name] = unpacked(tensor, body[at : at + size], max_rows)
             at += size
         elif size is None:
-            found[tensor.name] = listed(tensor)
+            found[tensor.name] = listed(tensor, max_rows)
         else:
             fact = f"Input {tensor.name} has not the bytes that it announces."
             raise Fault(422, fact, shown(size), "Send binary_data_size bytes for each binary tensor, in order.")
     check_rows(asked.inputs, found)
     return asked, found
+
+
+def check_outputs(asked: InferIn) -> None:
+    """Raise :class:`Fault` for an output that is asked for twice."""
+    names = [output.name for output in asked.outputs or ()]
+    for name in names:
+        if names.count(name) > 1:
+            raise Fault(422, f"Two outputs are named {name!r}.", shown(name), "Ask for each output once.")
 
 
 def check_rows(tensors: Sequence[TensorIn], found: dict[str, list[bytes]]) -> None:
@@ -69,9 +82,11 @@ def check_rows(tensors: Sequence[TensorIn], found: dict[str, list[bytes]]) -> No
             raise Fault(422, fact, shown(tensor.shape), "Send tensors of shape [rows] or [rows, 1], all of one length.")
 
 
-def listed(tensor: TensorIn) -> list[bytes]:
+def listed(tensor: TensorIn, max_rows: int) -> list[bytes]:
     """The elements of a tensor that came as JSON: text as it is; base64 for all but text, task and instruction."""
     flat = [each for row in tensor.data or () for each in (row if isinstance(row, list) else [row])]
+    if len(flat) > max_rows:
+        raise too_many(max_rows, f"{len(flat)} samples")
     coded = tensor.parameters.get("content_type")
     is_plain = tensor.name in ("text", "task", "instruction") and coded != "base64"
     elements = []
@@ -86,14 +101,17 @@ def listed(tensor: TensorIn) -> list[bytes]:
     return elements
 
 
-def unpacked(tensor: TensorIn, data: bytes) -> list[bytes]:
+def unpacked(tensor: TensorIn, data: bytes, max_rows: int) -> list[bytes]:
     """The elements of a BYTES tensor that came by the binary extension."""
-    elements, at = [], 0
+    elements: list[bytes] = []
+    at = 0
     while at < len(data):
         end = at + 4 + int.from_bytes(data[at : at + 4], "little")
         if at + 4 > len(data) or end > len(data):
             fact = f"Input {tensor.name} ends within an element."
             raise Fault(422, fact, f"{len(data)} bytes", "Send each element's length in four bytes, then itself.")
+        if len(elements) == max_rows:
+            raise too_many(max_rows, f"more than {max_rows} samples")
         elements.append(data[at + 4 : end])
         at = end
     return elements

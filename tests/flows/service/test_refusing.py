@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,3 +205,43 @@ def test_a_client_that_hangs_up_halfway_disturbs_nobody(service: tuple[httpx.Cli
             half.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
             half.sendall(b"Content-Length: 1000\r\n\r\n{")
     assert client.post("/v1/predict", json=GOOD).status_code == 200
+
+
+@pytest.mark.parametrize("charset", ["punycode", "nope", "unicode_escape", "utf-7", "utf-16"])
+def test_a_part_of_a_form_is_in_utf_8_or_refused(refusing: httpx.Client, charset: str) -> None:
+    text = (
+        f'--x\r\nContent-Disposition: form-data; name="text"\r\nContent-Type: text/plain; charset={charset}\r\n\r\ntres'
+    )
+    task = '--x\r\nContent-Disposition: form-data; name="task"\r\n\r\ndigit'
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    response = refusing.post("/v1/predict", content=f"{text}\r\n{task}\r\n--x--".encode(), headers=kind)
+    assert response.status_code == 422
+    assert "only UTF-8 is read" in told(response)["fact"]
+    good = text.replace(charset, "UTF-8")
+    assert refusing.post("/v1/predict", content=f"{good}\r\n{task}\r\n--x--".encode(), headers=kind).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/predict/batch", "/v1/ingest"])
+@pytest.mark.parametrize("row", ['{"task":"digit","inputs":{"text":"a"}}', "{}", "1"])
+def test_far_too_many_rows_are_refused_before_any_is_built(refusing: httpx.Client, path: str, row: str) -> None:
+    body = '{"samples": [' + ",".join([row] * 300_000) + "]}"
+    began = time.monotonic()
+    response = refusing.post(path, content=body, headers=JSON)
+    assert response.status_code == 422
+    assert told(response)["fact"] == "One request may hold 64 samples."
+    assert time.monotonic() - began < 1.0
+
+
+def test_a_flood_of_unknown_fields_is_refused_before_they_are_read_and_commas_in_text_are_none(
+    refusing: httpx.Client,
+) -> None:
+    flood = "{" + ",".join(f'"f{number}":1' for number in range(300_000)) + "}"
+    began = time.monotonic()
+    assert "more values" in told(refusing.post("/v1/predict", content=flood, headers=JSON))["fact"]
+    assert time.monotonic() - began < 1.0
+    spoken = {**GOOD, "inputs": {"text": 'a,\\",' * 400}}
+    assert refusing.post("/v1/predict", json=spoken).status_code == 200
+
+
+def test_a_refusal_is_in_whole_sentences(refusing: httpx.Client) -> None:
+    assert told(refusing.post("/v1/predict", json={"task": "digit"}))["fact"] == "inputs: Field required."

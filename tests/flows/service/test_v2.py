@@ -1,6 +1,7 @@
 """The Open Inference Protocol: a public client of it works unchanged, with JSON and with binary tensors."""
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -143,4 +144,28 @@ def test_unknown_models_versions_and_paths_are_not_found(refusing: httpx.Client)
     for path in ("models/other", "models/omniloop/versions/2", "models/omniloop/versions/x/ready", "nothing"):
         response = refusing.get(f"/v2/{path}")
         assert response.status_code == 404
+        assert set(response.json()) == {"error"}
+
+
+@pytest.mark.parametrize("number", [65, 3_000, 300_000])
+def test_too_many_rows_are_refused_before_any_is_built(refusing: httpx.Client, number: int) -> None:
+    tensor = {**TEXT, "shape": [number], "data": ["a"] * number}
+    body = json.dumps({"inputs": [tensor], "parameters": {"task": "digit"}}).encode()
+    began = time.monotonic()
+    response = refusing.post("/v2/models/omniloop/infer", content=body, headers=JSON)
+    assert response.status_code == 422
+    assert "One request may hold 64 samples." in response.json()["error"]
+    assert time.monotonic() - began < 1.0
+
+
+def test_too_many_binary_rows_are_refused_before_any_is_built(public: Any) -> None:
+    with pytest.raises(InferenceServerException, match="One request may hold 64 samples"):
+        public.infer("omniloop", [column("text", [b"a"] * 100_000)], parameters={"task": "digit"})
+
+
+def test_an_output_is_given_once(refusing: httpx.Client) -> None:
+    for number in (2, 5_000):
+        outputs = [{"name": "probabilities"}] * number
+        response = refusing.post("/v2/models/omniloop/infer", json={"inputs": [TEXT], "outputs": outputs})
+        assert response.status_code == 422, number
         assert set(response.json()) == {"error"}

@@ -25,12 +25,14 @@ from flows.client_calls import (
     ServiceError,
     Tries,
     batch_call,
+    bearer,
     feedback_call,
     health_call,
     ingest_call,
     move_call,
     predict_call,
     read,
+    unsendable,
     version_call,
     versions_call,
 )
@@ -51,20 +53,24 @@ class _Calling(Generic[Http]):
             raise ValueError(f"retries must be 0 or more, got {retries}. Pass 0 for none.")
         self._http: Http = http
         self._retries, self._chance = retries, chance
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._headers = {"Authorization": bearer(key)} if key.strip() else {}
 
     def _begin(self, call: Call[Any]) -> tuple[httpx.Request, Tries]:
         """The request, under an id that stays the same however often it is sent."""
         headers = {**self._headers, "X-Request-ID": uuid4().hex}
-        content = None if call.body is None else call.body.model_dump_json(exclude_defaults=True)
-        if content is not None:
-            headers["Content-Type"] = "application/json"
-        request = self._http.build_request(call.method, call.path, content=content, headers=headers)
+        with unsendable():
+            content = None if call.body is None else call.body.model_dump_json(exclude_defaults=True)
+            if content is not None:
+                headers["Content-Type"] = "application/json"
+            request = self._http.build_request(call.method, call.path, content=content, headers=headers)
         return request, Tries(left=self._retries, chance=self._chance)
 
 
 class Client(_Calling[httpx.Client]):
-    """Asks one service. Safe to share between threads; close it, or use it in a `with`."""
+    """Asks one service. Safe to share between threads; close it, or use it in a `with`.
+
+    `key` may be a file's whole text: whitespace around it is left out. `ValueError` for one that is no key.
+    """
 
     def __init__(
         self,
@@ -86,7 +92,7 @@ class Client(_Calling[httpx.Client]):
         """Answer a sample. `more`: instruction, source, domain, item, deadline_s, budget, budget_s, key.
 
         Inputs by modality: text as `str`, files as `bytes` or `Path`, what lies elsewhere as `Remote(uri=…)`.
-        Raises :class:`ServiceError`; `ValueError` for what cannot be sent.
+        Raises :class:`ServiceError`, for what cannot be sent too.
         """
         return self._do(predict_call(task, inputs, more))
 
@@ -142,10 +148,10 @@ class Client(_Calling[httpx.Client]):
     def _do(self, call: Call[Out]) -> Out:
         request, tries = self._begin(call)
         while True:
-            outcome: httpx.Response | httpx.TransportError
+            outcome: httpx.Response | httpx.RequestError
             try:
                 outcome = self._http.send(request)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 outcome = error
             wait_s = tries.wait_s(call, outcome)
             if wait_s is None:
@@ -208,10 +214,10 @@ class AsyncClient(_Calling[httpx.AsyncClient]):
     async def _do(self, call: Call[Out]) -> Out:
         request, tries = self._begin(call)
         while True:
-            outcome: httpx.Response | httpx.TransportError
+            outcome: httpx.Response | httpx.RequestError
             try:
                 outcome = await self._http.send(request)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 outcome = error
             wait_s = tries.wait_s(call, outcome)
             if wait_s is None:

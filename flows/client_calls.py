@@ -1,7 +1,8 @@
 """What the client asks, as values: method, path, body, and the form of the answer; and how an answer is read."""
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -30,6 +31,7 @@ Content = str | bytes | Path | Remote
 """Text, a file's bytes, its path, or where it lies."""
 
 
+MAX_SHOWN = 200
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 LONGEST_WAIT_S = 60.0
 """A `Retry-After` beyond it is told to the caller rather than waited for."""
@@ -48,6 +50,51 @@ class ServiceError(Exception):
         super().__init__(" ".join(part for part in (fact, mend) if part))
 
 
+@contextmanager
+def unsendable() -> Iterator[None]:
+    """Tell whatever keeps a question from being sent as a :class:`ServiceError` without a status."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "The question"
+        mend = "Correct it; `predict` and docs/client.md say what can be sent."
+        raise ServiceError(f"{place}: {first['msg'].rstrip('.')}.", value=shown(first["input"]), mend=mend) from None
+    except OSError as error:
+        value = shown(error.filename or "")
+        fact = f"{value or 'The file'} cannot be read: {(error.strerror or type(error).__name__).lower()}."
+        raise ServiceError(fact, value=value, mend="Name a file that can be read.") from error
+    except (AttributeError, TypeError, ValueError, httpx.InvalidURL) as error:
+        fact = f"The question cannot be sent: {str(error).rstrip('.')}."
+        mend = "Give inputs by modality as str, bytes, Path or Remote, and numbers as numbers."
+        raise ServiceError(fact, value=type(error).__name__, mend=mend) from error
+
+
+def shown(value: object) -> str:
+    """A value as it is told, cut short.
+
+    >>> shown(7), len(shown(b"x" * 1000))
+    ('7', 200)
+    """
+    text = str(value) if isinstance(value, str | Path) else repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+
+
+def bearer(key: str) -> str:
+    """The header of a key, whitespace around it left out. `ValueError`, which hides the key, for one that is none.
+
+    >>> bearer("omni_abc\\n")
+    'Bearer omni_abc'
+    """
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ValueError(
+            f"The key must be of printable ASCII characters without spaces, got {len(key)} characters, not all of them "
+            "such. Give one key as `omniloop keys create` showed it."
+        )
+    return f"Bearer {key}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Call(Generic[Out]):
     """One question."""
@@ -64,6 +111,7 @@ class Call(Generic[Out]):
     """Statuses beside 2xx whose body is an answer."""
 
 
+@unsendable()
 def predict_call(task: str, inputs: Mapping[str, Content], more: Mapping[str, Any]) -> Call[PredictOut]:
     """Two answers to one request would only be logged twice."""
     return Call(
@@ -71,18 +119,21 @@ def predict_call(task: str, inputs: Mapping[str, Content], more: Mapping[str, An
     )
 
 
+@unsendable()
 def batch_call(samples: Sequence[Mapping[str, Any]]) -> Call[BatchOut]:
     """Several samples."""
     body = BatchIn(samples=[sample_of(sample) for sample in samples])
     return Call(method="POST", path="/v1/predict/batch", form=BatchOut, body=body)
 
 
+@unsendable()
 def feedback_call(prediction: str, answer: str, who: str) -> Call[FeedbackOut]:
     """The same feedback again changes nothing."""
     body = FeedbackIn(prediction=prediction, answer=answer, who=who)
     return Call(method="POST", path="/v1/feedback", form=FeedbackOut, body=body)
 
 
+@unsendable()
 def ingest_call(samples: Sequence[Mapping[str, Any]]) -> Call[IngestOut]:
     """The same samples again change nothing. They are checked by the service, each by itself."""
     rows = [{**sample, "inputs": packed(sample.get("inputs", {}))} for sample in samples]
@@ -94,11 +145,13 @@ def versions_call() -> Call[VersionsOut]:
     return Call(method="GET", path="/v1/versions", form=VersionsOut)
 
 
+@unsendable()
 def version_call(version: int) -> Call[VersionDetail]:
     """One version."""
     return Call(method="GET", path=f"/v1/versions/{version:d}", form=VersionDetail)
 
 
+@unsendable()
 def move_call(version: int, move: str, why: str) -> Call[MoveOut]:
     """A decision, which is made once: the second time it is refused."""
     path = f"/v1/versions/{version:d}/{move}"
@@ -111,7 +164,7 @@ def health_call() -> Call[HealthOut]:
 
 
 def sample_of(sample: Mapping[str, Any]) -> PredictIn:
-    """A sample as it is sent. `ValueError` for one that cannot be."""
+    """A sample as it is sent. `ValueError` and `OSError` for one that cannot be."""
     return PredictIn.model_validate({**sample, "inputs": unpacked(sample.get("inputs", {}))})
 
 
@@ -136,11 +189,18 @@ def one(value: Content) -> str | Inline | Remote:
     return Inline(base64=base64.b64encode(value).decode()) if isinstance(value, bytes) else value
 
 
-def read(call: Call[Out], request: httpx.Request, outcome: httpx.Response | httpx.TransportError) -> Out:
+def read(call: Call[Out], request: httpx.Request, outcome: httpx.Response | httpx.RequestError) -> Out:
     """The answer. Raises :class:`ServiceError`."""
     asked = request.headers["x-request-id"]
     if not isinstance(outcome, httpx.Response):
-        fact = f"{request.url.copy_with(query=None)} could not be asked: {type(outcome).__name__}: {outcome}."
+        if isinstance(outcome, httpx.LocalProtocolError):  # it quotes the header that it does not like, perhaps the key
+            fact, mend = (
+                "The question is no HTTP that could be sent.",
+                "Check the address and the key for odd characters.",
+            )
+            raise ServiceError(fact, mend=mend, request_id=asked)
+        where = request.url.copy_with(query=None, userinfo=b"")
+        fact = f"{where} could not be asked: {type(outcome).__name__}: {outcome}."
         mend = "Check the address and that the service runs; `omniloop serve` starts it."
         raise ServiceError(fact, mend=mend, request_id=asked) from outcome
     if outcome.is_success or outcome.status_code in call.also:
@@ -170,7 +230,7 @@ class Tries:
     """A number in [0, 1)."""
     pause_s: float = FIRST_PAUSE_S
 
-    def wait_s(self, call: Call[Any], outcome: httpx.Response | httpx.TransportError) -> float | None:
+    def wait_s(self, call: Call[Any], outcome: httpx.Response | httpx.RequestError) -> float | None:
         """Seconds to wait before the next try; None if there is none, because the outcome stands."""
         if isinstance(outcome, httpx.Response):
             again, least_s = outcome.status_code in (429, 503) and call.tries_again, retry_after_s(outcome)

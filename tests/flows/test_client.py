@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_a_refusal_is_one_exception_with_all_that_was_said(served: str, ws: Work
             assert refused.value.fact
             assert refused.value.mend
             assert refused.value.request_id
-        with pytest.raises(ValueError, match="deadline_s"):
+        with pytest.raises(ServiceError, match="deadline_s"):
             client.predict("digit", {"text": "tres"}, deadline_s=-1)
         key, stored = new_key("app", ("predict",))
         with ws.database.write() as session:
@@ -205,6 +206,72 @@ def test_an_answer_of_another_kind_is_told_as_such() -> None:
         predict(client)
     with pytest.raises(ServiceError, match="The service answers 502"):
         predict(client)
+
+
+def test_a_key_from_a_file_is_taken_without_its_last_newline() -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["authorization"])
+        return httpx.Response(200, json={"status": "ready"})
+
+    for client_of in (Client, AsyncClient):
+        client_of("http://x", key="omni_abc\n", transport=httpx.MockTransport(answer))
+    with Client("http://x", key="\tomni_abc\r\n", transport=httpx.MockTransport(answer)) as client:
+        client.health()
+    assert seen == ["Bearer omni_abc"]
+
+
+@pytest.mark.parametrize("key", ["omni_secret\nmore", "omni_secret\x00", "omni_ключ_secret", "omni_secret two"])
+def test_a_key_that_is_none_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ValueError, match="printable ASCII") as refused:
+        Client(key=key)
+    assert "secret" not in "".join(traceback.format_exception(refused.value)).replace(repr(key), "")
+    assert "secret" not in str(refused.value)
+
+
+def test_what_http_does_not_like_is_not_quoted() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise httpx.LocalProtocolError(f"Illegal header value {request.headers['authorization']!r}")
+
+    with (
+        Client("http://x", key="omni_secret", transport=httpx.MockTransport(answer)) as client,
+        pytest.raises(ServiceError, match="could be sent") as refused,
+    ):
+        client.health()
+    assert "omni_secret" not in "".join(traceback.format_exception(refused.value)).replace('key="omni_secret"', "")
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda client: client.predict("t", {"text": "x"}, budget=7), "budget"),
+        (lambda client: client.predict("t", {"text": "x"}, budget=float("nan")), "budget"),
+        (lambda client: client.predict("t", {"text": "x"}, colour="red"), "colour"),
+        (lambda client: client.predict("t", {}), "inputs"),
+        (lambda client: client.predict("t", {"text": 3}), "inputs.text"),
+        (lambda client: client.predict("t", "seven"), "cannot be sent"),
+        (lambda client: client.predict("t", {"text": "\udc00"}), "cannot be sent|unicode"),
+        (lambda client: client.predict("t", {"image": Path("/nowhere/x.png")}), "/nowhere/x.png cannot be read"),
+        (lambda client: client.predict("t", {"image": ROOT}), "is a directory"),
+        (lambda client: client.predict_batch([]), "samples"),
+        (lambda client: client.predict_batch(["seven"]), "cannot be sent"),
+        (lambda client: client.feedback("", "7"), "prediction"),
+        (lambda client: client.ingest([]), "samples"),
+        (lambda client: client.ingest([{"task": "t", "inputs": {"image": ROOT / "none.png"}}]), "no such file"),
+        (lambda client: client.ingest([{"task": "t", "inputs": {"image": object()}}]), "cannot be sent"),
+        (lambda client: client.version("three"), "cannot be sent"),
+        (lambda client: client.approve(1, why=3), "why"),
+    ],
+)
+def test_what_cannot_be_sent_is_told_like_what_is_refused(call: Callable[[Client], object], said: str) -> None:
+    client, seen, _ = scripted()
+    with pytest.raises(ServiceError, match=said) as refused:
+        call(client)
+    error = refused.value
+    assert (error.status, seen) == (0, [])
+    assert error.fact.endswith(".")
+    assert error.mend.endswith(".")
 
 
 def test_it_loads_nothing_of_the_model_and_no_database() -> None:

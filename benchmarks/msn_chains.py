@@ -226,7 +226,7 @@ def within(sample: Sample, costs: Costs, share: float, lightest: Subset) -> list
 def best_mix(points: Sequence[Point], work: float) -> float:
     """The least loss of two points mixed to a mean work; of the point with the least work if all have more.
 
-    >>> best_mix([(0.2, 10.0), (0.6, 1.0), (1.0, 0.0)], 0.4)
+    >>> round(best_mix([(0.2, 10.0), (0.6, 1.0), (1.0, 0.0)], 0.4), 6)
     5.5
     """
     at = [loss for cost, loss in points if cost <= work]

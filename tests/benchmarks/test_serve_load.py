@@ -73,7 +73,9 @@ def test_a_load_goes_on_until_it_is_stopped(tmp_path: Path) -> None:
 def test_a_lost_connection_is_a_row_without_a_status(tmp_path: Path) -> None:
     with echo(tmp_path) as server:
         rows = measure(load_of(server, tmp_path, ['"a"', '"die"'], clients=1, requests=4))
-    assert [row.status for row in rows] == [200, 0, -1, -1]
+    answered, lost, *refused = [row.status for row in rows]
+    assert (answered, lost) == (200, 0)
+    assert all(status <= 0 for status in refused)  # a dying server may still take a connection
 
 
 def test_the_cpu_time_of_a_server_is_that_of_its_process(tmp_path: Path) -> None:

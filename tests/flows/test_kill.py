@@ -142,6 +142,7 @@ def check_messages(ws: Workspace) -> None:
         "mlflow_alias:release:2:candidate",
         "mlflow_alias:release:2:probation",
         "notify:release:2:probation",
+        "notify:release:2:probation>log",
     ]
 
 

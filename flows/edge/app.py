@@ -21,9 +21,10 @@ from flows.edge.document import EdgeBatchOut, document, takes
 from flows.edge.door import EdgeDoor
 from flows.edge.forms import BundleOut, EdgePredictOut
 from flows.edge.service import EdgeService
+from flows.service.config import LOOPBACK
 from flows.service.faults import Fault, fault_of, shown, too_many
 from flows.service.forms import BatchIn, ErrorOut, FeedbackIn, FeedbackOut, HealthOut, PredictIn
-from flows.service.reading import SMALL_BYTES, parse, parse_sample, parse_samples, read_body
+from flows.service.reading import SMALL_BYTES, BodyBudget, parse, parse_sample, parse_samples, read_body
 from flows.service.wire import error_of
 from omni_model.errors import OmniError
 
@@ -61,13 +62,15 @@ def create_app(folder: Path, config: EdgeConfig, spool_folder: Path) -> FastAPI:
 
     app = FastAPI(
         title="Omniloop edge", version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
-        openapi_url="/v1/openapi.json",
+        openapi_url="/v1/openapi.json", redirect_slashes=False,
     )  # fmt: skip
-    app.state.service = service
+    app.state.service, app.state.bodies = service, BodyBudget(config.body_bytes)
     add_routes(app, service)
     add_health(app, service)
     add_errors(app)
-    app.add_middleware(EdgeDoor, api_key=config.api_key, metrics=service.metrics)
+    app.add_middleware(
+        EdgeDoor, api_key=config.api_key, metrics=service.metrics, hosts={*LOOPBACK, config.host.lower()}
+    )
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app
 
@@ -160,6 +163,9 @@ def add_health(app: FastAPI, service: EdgeService) -> None:
             return JSONResponse(HealthOut(status="not ready", reason=str(error)).model_dump(), 503)
         logger.debug("canary answered in %.3f s", time.monotonic() - began)
         return JSONResponse(HealthOut(status="ready", version=answer.version).model_dump())
+
+    for path, answer in (("live", live), ("started", started), ("ready", ready)):
+        app.head(f"/health/{path}", include_in_schema=False, response_model=None)(answer)
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:

@@ -17,6 +17,9 @@ ABOVE_ZERO = (
     "deadline_s",
     "ready_deadline_s",
     "max_body_bytes",
+    "body_bytes",
+    "read_timeout_s",
+    "max_connections",
     "max_samples",
     "cloud_timeout_s",
     "pause_s",
@@ -44,6 +47,12 @@ class EdgeConfig(EngineConfig):
     """Seconds within which the canary must be answered for the edge to be ready."""
     max_body_bytes: int = 32 * 2**20
     """Bytes of a request's body at most."""
+    body_bytes: int = 256 * 2**20
+    """Bytes of all bodies that are being read together; further ones are refused for now."""
+    read_timeout_s: float = 30.0
+    """Seconds within which a request must be there, its body included; then its connection is closed."""
+    max_connections: int = 1024
+    """Open connections at most; on further ones requests are refused for now."""
     max_samples: int = 64
     """Samples of one batch request at most."""
     drain_s: int = 3

@@ -3,6 +3,7 @@
 import hmac
 import re
 import time
+from collections.abc import Collection
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flows.service.faults import Fault
 from flows.service.metrics import Metrics
+from flows.service.places import check_once, check_place
 from flows.service.wire import error_of
 
 OPEN_PATHS = ("/health/live", "/health/ready", "/health/started")
@@ -21,7 +23,8 @@ SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 class EdgeDoor:
     """ASGI middleware. The client's `X-Request-ID` is taken if it is a plain word, and goes on to the cloud."""
 
-    def __init__(self, app: ASGIApp, *, api_key: str, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, api_key: str, metrics: Metrics, hosts: Collection[str]) -> None:
+        self._hosts = hosts
         self._app, self._key, self._metrics = app, api_key.encode(), metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,7 +45,7 @@ class EdgeDoor:
             await send(message)
 
         try:
-            fault = self._refusal(scope["path"], headers)
+            fault = self._refusal(scope["path"], headers) or self._displaced(scope["path"], headers)
             if fault is None:
                 await self._app(scope, receive, answer)
             else:
@@ -64,3 +67,13 @@ class EdgeDoor:
             return None
         mend = "Send `Authorization: Bearer KEY` with the edge's key."
         return Fault(401, "The key is missing or wrong.", "not shown", mend, {"WWW-Authenticate": "Bearer"})
+
+    def _displaced(self, path: str, headers: Headers) -> Fault | None:
+        """Why a request may not come in by the host that it names; None if it may."""
+        try:
+            check_once(headers.raw)
+            if not self._key and path not in OPEN_PATHS:
+                check_place(dict(headers.raw), self._hosts)
+        except Fault as fault:
+            return fault
+        return None

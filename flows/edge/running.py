@@ -9,6 +9,7 @@ import uvicorn
 from flows.edge.app import create_app
 from flows.edge.config import EdgeConfig
 from flows.errors import LoopError
+from flows.service.bounded import bounded
 
 BACKLOG = 512
 
@@ -32,7 +33,13 @@ def server(folder: Path, config: EdgeConfig, spool: Path) -> uvicorn.Server:
     app = create_app(folder, config, spool)
     return uvicorn.Server(
         uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=config.drain_s
+            app,
+            http=bounded(read_timeout_s=config.read_timeout_s, max_connections=config.max_connections),
+            limit_concurrency=config.max_connections,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=config.drain_s,
         )
     )
 

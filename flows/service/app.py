@@ -31,6 +31,7 @@ from flows.service.ingest import Intake
 from flows.service.keys import OPEN, KeyTable
 from flows.service.live import LiveService
 from flows.service.own_key import own_key
+from flows.service.reading import BodyBudget
 from flows.service.routes import REFUSALS, routes
 from flows.service.scopes import ScopeTable, needs
 from flows.service.uris import Fetcher
@@ -69,8 +70,9 @@ def create_app(ws: Workspace) -> FastAPI:
         docs_url=None,  # both pages would load scripts from somebody else's server
         redoc_url=None,
         openapi_url="/v1/openapi.json",
+        redirect_slashes=False,  # to the host that the client names
     )
-    app.state.service = service
+    app.state.service, app.state.bodies = service, BodyBudget(config.body_bytes)
     asking = Asking(service, fetcher)
     for router in (
         routes(service, asking, Intake(service, fetcher)),
@@ -81,7 +83,13 @@ def create_app(ws: Workspace) -> FastAPI:
         app.router.routes.extend(router.routes)
     add_health(app, service)
     add_errors(app)
-    app.add_middleware(Door, keys=keys, scopes=ScopeTable(lambda: app.routes), metrics=service.metrics)
+    app.add_middleware(
+        Door,
+        keys=keys,
+        scopes=ScopeTable(lambda: app.routes),
+        metrics=service.metrics,
+        hosts={*LOOPBACK, config.host.lower()},
+    )
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -113,6 +121,9 @@ def add_health(app: FastAPI, service: LiveService) -> None:
         except (OmniError, ValueError) as error:
             return told(HealthOut(status="not ready", reason=str(error)), ok=False)
         return told(HealthOut(status="ready", version=answer, reason=service.watch.refusal), ok=True)
+
+    for path, answer in (("live", live), ("started", started), ("ready", ready)):
+        app.head(f"/health/{path}", include_in_schema=False, response_model=None, openapi_extra=needs(OPEN))(answer)
 
     @app.get("/metrics", response_class=PlainTextResponse, responses=REFUSALS, openapi_extra=needs("operate"))
     async def metrics() -> Response:

@@ -42,6 +42,12 @@ class ServiceConfig(EngineConfig):
     """Seconds within which the canary must be answered for the service to be ready."""
     max_body_bytes: int = 32 * 2**20
     """Bytes of a request's body at most."""
+    body_bytes: int = 256 * 2**20
+    """Bytes of all bodies that are being read together; further ones are refused for now."""
+    read_timeout_s: float = 30.0
+    """Seconds within which a request must be there, its body included; then its connection is closed."""
+    max_connections: int = 1024
+    """Open connections at most; on further ones requests are refused for now."""
     max_samples: int = 64
     """Samples of one batch request at most."""
     log_rows: int = 2_000
@@ -70,6 +76,8 @@ class ServiceConfig(EngineConfig):
             "ready_deadline_s",
             "uri_timeout_s",
             "max_body_bytes",
+            "read_timeout_s",
+            "max_connections",
             "max_samples",
             "log_rows",
             "poll_s",
@@ -78,6 +86,11 @@ class ServiceConfig(EngineConfig):
                 raise ValueError(
                     f"service.{name} must be above 0, got {getattr(self, name)}. Set OMNI_SERVICE__{name.upper()}."
                 )
+        if self.body_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"service.body_bytes must be service.max_body_bytes ({self.max_body_bytes}) or more, "
+                f"got {self.body_bytes}. Set OMNI_SERVICE__BODY_BYTES."
+            )
         if not 0 <= self.log_share <= 1:
             raise ValueError(
                 f"service.log_share must lie in [0, 1], got {self.log_share}. Set OMNI_SERVICE__LOG_SHARE."
@@ -96,7 +109,13 @@ class ServiceConfig(EngineConfig):
             )
         for prefix in self.uri_prefixes:
             scheme, has_scheme, place = prefix.partition("://")
-            if scheme not in URI_SCHEMES or not has_scheme or not place.endswith("/") or any(c in place for c in "?#@"):
+            if (
+                scheme not in URI_SCHEMES
+                or not has_scheme
+                or not place.strip("/")
+                or not place.endswith("/")
+                or any(c in place for c in "?#@")
+            ):
                 raise ValueError(
                     f"service.uri_prefixes must be like https://host/folder/, got {prefix!r}. "
                     "Set OMNI_SERVICE__URI_PREFIXES."

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Collection
 from functools import cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,19 +12,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from flows.service.faults import Fault
 from flows.service.keys import ANYBODY, OPEN, Caller, KeyTable
 from flows.service.metrics import Metrics
+from flows.service.places import check_once, check_place
 from flows.service.scopes import ScopeTable
 from flows.service.wire import refusal
 
 logger = logging.getLogger(__name__)
 
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
-WANTED = (b"x-request-id", b"sec-fetch-site", b"authorization")
+WANTED = (b"x-request-id", b"sec-fetch-site", b"authorization", b"host", b"origin")
 
 
 class Door:
     """ASGI middleware. The client's `X-Request-ID` is taken if it is a plain word, and goes back with every answer."""
 
-    def __init__(self, app: ASGIApp, *, keys: KeyTable, scopes: ScopeTable, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, *, keys: KeyTable, scopes: ScopeTable, metrics: Metrics, hosts: Collection[str]
+    ) -> None:
+        self._hosts = hosts
         self._app, self._keys, self._scopes = app, keys, scopes
         self._count = cache(lambda route, status: metrics.requests.labels(route, str(status)))
 
@@ -32,7 +37,8 @@ class Door:
             await self._app(scope, receive, send)
             return
         began, status, name = time.monotonic(), 500, ""
-        headers = {name: value for name, value in scope["headers"] if name in WANTED}
+        given_headers = [pair for pair in scope["headers"] if pair[0] in WANTED]
+        headers = dict(given_headers)
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if given and SAFE_ID.fullmatch(given) else os.urandom(16).hex()
         state = scope.setdefault("state", {})
@@ -47,6 +53,8 @@ class Door:
 
         try:
             try:
+                if len(headers) < len(given_headers):
+                    check_once(given_headers)
                 state["caller"] = caller = await self._admit(scope, headers)
             except Fault as fault:
                 await refusal(scope["path"], fault, request_id)(scope, receive, answer)
@@ -73,6 +81,8 @@ class Door:
             return ANYBODY
         scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         caller = await self._keys.caller(key.strip() if scheme.lower() == "bearer" else "")
+        if caller is ANYBODY:
+            check_place(headers, self._hosts)
         if caller is None:
             mend = "Send `Authorization: Bearer KEY` with a key of the service; `omniloop keys create` makes one."
             raise Fault(401, "The key is missing or wrong.", "not shown", mend, {"WWW-Authenticate": "Bearer"})

@@ -25,17 +25,47 @@ SMALL_BYTES = 32 * 2**10
 Form = TypeVar("Form", bound=BaseModel)
 
 
+class BodyBudget:
+    """Bytes of all bodies together that are on their way in. Used in the event loop alone."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._left = max_bytes
+
+    def take(self, num_bytes: int) -> None:
+        """Raise :class:`Fault` if there is no room for so many more."""
+        if num_bytes > self._left:
+            mend = "Ask again in a second, or raise BODY_BYTES in the settings."
+            raise Fault(503, "Too many bodies are being read at once.", f"{num_bytes:,} bytes more", mend, RETRY)
+        self._left -= num_bytes
+
+    def give_back(self, num_bytes: int) -> None:
+        """They are read, or given up."""
+        self._left += num_bytes
+
+
+RETRY = {"Retry-After": "1"}
+
+
 async def read_body(request: HttpRequest, max_bytes: int) -> bytes:
-    """The whole body. Raises :class:`Fault` as soon as it is known to be too large."""
+    """The whole body, within the budget of the application. Raises :class:`Fault` as soon as it is known to be too
+    large.
+    """
+    budget: BodyBudget = request.app.state.bodies
+    taken = 0
     declared = request.headers.get("content-length", "0")
     pieces, size = [], int(declared) if declared.isdecimal() else 0
     if size <= max_bytes:
         size = 0
-        async for piece in request.stream():
-            size += len(piece)
-            if size > max_bytes:
-                break
-            pieces.append(piece)
+        try:
+            async for piece in request.stream():
+                size += len(piece)
+                if size > max_bytes:
+                    break
+                budget.take(len(piece))
+                taken = size
+                pieces.append(piece)
+        finally:
+            budget.give_back(taken)
     if size > max_bytes:
         mend = "Send less at once, or raise OMNI_SERVICE__MAX_BODY_BYTES."
         raise Fault(413, f"The body has more than the {max_bytes:,} bytes allowed.", f"{size:,} bytes", mend)

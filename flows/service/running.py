@@ -8,6 +8,7 @@ import uvicorn
 
 from db.repository import keys
 from flows.service.app import create_app
+from flows.service.bounded import bounded
 from flows.service.config import LOOPBACK
 from flows.service.listening import listen
 from flows.workspace import Workspace
@@ -41,16 +42,18 @@ def check_closed(ws: Workspace) -> None:
 
 def server(ws: Workspace) -> uvicorn.Server:
     """The HTTP server of a workspace's service; it keeps the log as the driver has set it up."""
+    config = ws.settings.service
     return uvicorn.Server(
         uvicorn.Config(
             create_app(ws),
-            http="httptools",
+            http=bounded(read_timeout_s=config.read_timeout_s, max_connections=config.max_connections),
+            limit_concurrency=config.max_connections,
             loop="uvloop" if sys.platform != "win32" else "asyncio",
             ws="none",
             proxy_headers=False,
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=ws.settings.service.drain_s,
+            timeout_graceful_shutdown=config.drain_s,
         )
     )

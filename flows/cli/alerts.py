@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from db.records import Alert, Notification
-from flows.cli.common import console, person, workspace
+from flows.cli.common import console, person, show_table, workspace
 
 app = typer.Typer(help="Alerts: list, show, acknowledge, silence, and the notices about them.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def list_(all_: Annotated[bool, typer.Option("--all", help="Those that have ende
             table.add_row(
                 str(alert.id), alert.name, alert.severity, state, *figures, since, alert.acknowledged_by or "–"
             )
-        console.print(table)
+        show_table(table)
     if num_dead:
         console.print(f"{num_dead} notices could not be delivered: `omniloop alerts dead`.", highlight=False)
 
@@ -116,7 +116,7 @@ def silences_() -> None:
     table = Table("", "matches", "owner", "why", "until (UTC)")
     for row in found:
         table.add_row(str(row.id), ", ".join(map(written, row.matchers)), row.owner, row.why, f"{row.ends_at:{MOMENT}}")
-    console.print(table)
+    show_table(table)
 
 
 @app.command("unsilence")
@@ -157,7 +157,7 @@ def dead() -> None:
     for row in found:
         receiver, given_up = str(row.payload.get("receiver", "–")), f"{row.dead_at:{MOMENT}}" if row.dead_at else "–"
         table.add_row(str(row.id), receiver, row.key, str(row.attempts), given_up, row.last_error or "")
-    console.print(table)
+    show_table(table)
 
 
 @app.command("retry")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from flows.errors import LoopError
 from flows.reporter import ConsoleReporter
@@ -74,6 +75,13 @@ def prefect_workspace() -> "Iterator[Workspace]":
 
     with workspace() as ws, prefect_api(ws.home):
         yield ws
+
+
+def show_table(table: Table) -> None:
+    """Print a table as wide as the terminal; what is too long for its column is folded, never cut."""
+    for column in table.columns:
+        column.overflow = "fold"
+    console.print(table, soft_wrap=False)
 
 
 def person() -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from flows.cli.common import console, person, workspace
+from flows.cli.common import console, person, show_table, workspace
 
 app = typer.Typer(help="Tasks and samples: add, ingest, list, delete.", no_args_is_help=True)
 DATA_SETS = ("tri-digits", "tux-paint", "easy-vqa")
@@ -49,7 +49,7 @@ def list_() -> None:
     table = Table("domain", "train", "val", "test")
     for domain in sorted({domain for _, domain in counts}):
         table.add_row(domain, *(str(counts.get((split, domain), 0)) for split in ("train", "val", "test")))
-    console.print(table)
+    show_table(table)
 
 
 @app.command("faults")

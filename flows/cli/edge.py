@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from flows.cli.common import console, workspace
+from flows.cli.common import console, show_table, workspace
 
 app = typer.Typer(help="The edge: export a light model, serve it, look into its spool.", no_args_is_help=True)
 Folder = Annotated[Path, typer.Argument(help="A bundle, as `omniloop edge export` makes them.")]
@@ -43,7 +43,7 @@ def export(
     ):
         figures = (form.format(each[key]) if each.get(key) is not None else "–" for each in (light, full))
         table.add_row(name, *figures)
-    console.print(table)
+    show_table(table)
     console.print(
         f"v{bundle.version} with {', '.join(bundle.modalities)} is in {out}, judged on "
         f"{bundle.measured['num_labelled']} labelled samples. Run it with `omniloop edge serve {out}`.",

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from flows.cli.common import console, person, workspace
+from flows.cli.common import console, person, show_table, workspace
 
 app = typer.Typer(help="Keys of the service's clients: create, list, revoke.", no_args_is_help=True)
 
@@ -51,7 +51,7 @@ def list_() -> None:
             f"{key.created_at:%Y-%m-%d %H:%M:%S} by {key.created_by}",
             revoked,
         )
-    console.print(table)
+    show_table(table)
 
 
 @app.command("revoke")

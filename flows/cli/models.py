@@ -1,13 +1,14 @@
 """Versions: list, show, compare; approve, reject, roll back, each with who and why."""
 
 from collections.abc import Callable
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from db.records import Release
-from flows.cli.common import console, person, workspace
+from flows.cli.common import console, person, show_table, workspace
 
 if TYPE_CHECKING:
     from flows.workspace import Workspace
@@ -40,7 +41,7 @@ def list_() -> None:
             "–" if accuracy is None else f"{accuracy:.3f}",
             f"{row.updated_at:%Y-%m-%d %H:%M:%S}",
         )
-    console.print(table)
+    show_table(table)
 
 
 @app.command("show")
@@ -66,7 +67,7 @@ def show(version: Version) -> None:
         )
         became = (entry.to_state or entry.action).replace("_", " ")
         table.add_row(f"{entry.at:%Y-%m-%d %H:%M:%S}", entry.who, became, entry.why, numbers)
-    console.print(table)
+    show_table(table)
 
 
 @app.command("compare")
@@ -81,16 +82,10 @@ def compare(
     table = Table("metric", "slice", f"v{old}", f"v{new}", "change", "interval", "samples")
     for row in rows:
         if row.num_samples and (all_slices or row.slice == "all" or row.slice.startswith("domain=")):
-            interval = f"{row.low:+.1%} to {row.high:+.1%}"
-            figures = (
-                f"{row.old:.4g}",
-                f"{row.new:.4g}",
-                f"{row.relative_change:+.1%}",
-                interval,
-                str(row.num_samples),
-            )
+            interval = f"{_percent(row.low)} to {_percent(row.high)}" if isfinite(row.low + row.high) else "–"
+            figures = (_short(row.old), _short(row.new), _percent(row.relative_change), interval, str(row.num_samples))
             table.add_row(row.metric, row.slice, *figures)
-    console.print(table)
+    show_table(table)
 
 
 @app.command("approve")
@@ -146,4 +141,20 @@ def tell(ws: "Workspace", moved: Release) -> None:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """A value of few digits; a number that could not be computed is a dash.
+
+    >>> _short(0.123456), _short(float("nan")), _short("text")
+    ('0.1235', '–', 'text')
+    """
+    if isinstance(value, float):
+        return "–" if isnan(value) else f"{value:.4g}"
+    return str(value)
+
+
+def _percent(value: float) -> str:
+    """A change as a person reads it.
+
+    >>> _percent(-0.0312), _percent(float("nan"))
+    ('-3.1%', '–')
+    """
+    return f"{value:+.1%}" if isfinite(value) else "–"

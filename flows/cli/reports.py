@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from flows.cli.common import console, prefect_workspace, workspace
+from flows.cli.common import console, prefect_workspace, show_table, workspace
 
 app = typer.Typer(help="Drift and quality reports by Evidently: make, list, page.", no_args_is_help=True)
 
@@ -65,7 +65,7 @@ def list_() -> None:
         table.add_row(
             str(row.id), row.kind, f"v{row.version}", subject, *rows, drifted, f"{row.created_at:%m-%d %H:%M}"
         )
-    console.print(table)
+    show_table(table)
 
 
 @app.command("page")

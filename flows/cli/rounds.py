@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from flows.cli.common import console, person, workspace
+from flows.cli.common import console, person, show_table, workspace
 
 app = typer.Typer(help="Rounds: list, show, judge again, lift a quarantine.", no_args_is_help=True)
 RoundId = Annotated[int, typer.Argument(help="The round's number.")]
@@ -34,7 +34,7 @@ def list_(limit: int = 50) -> None:
             "yes" if row.quarantined_at else "no",
             f"{row.opened_at:%Y-%m-%d %H:%M:%S}",
         )
-    console.print(table)
+    show_table(table)
 
 
 @app.command("show")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from flows.cli.common import console, errors, person, workspace
+from flows.cli.common import console, errors, person, show_table, workspace
 
 app = typer.Typer(help="Rules that raise alerts.", no_args_is_help=True)
 File = Annotated[Path | None, typer.Argument(help="File of rules; default: the one in force.")]
@@ -161,4 +161,4 @@ def _show(rows: "list[dict[str, object]] | list[dict[str, str]]", nothing: str) 
     table = Table(*rows[0], box=None)
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    console.print(table)
+    show_table(table)

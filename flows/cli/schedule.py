@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from flows.cli.common import console
+from flows.cli.common import console, show_table
 from flows.settings import Settings
 
 app = typer.Typer(help="When rounds start by the clock: add, list, pause, resume, remove.", no_args_is_help=True)
@@ -40,7 +40,7 @@ def list_() -> None:
     table = Table("name", "when", "time zone", "state", "next")
     for row in known:
         table.add_row(row.name, row.when, row.time_zone, "active" if row.active else "paused", _next(row))
-    console.print(table)
+    show_table(table)
 
 
 @app.command("pause")

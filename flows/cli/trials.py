@@ -1,11 +1,11 @@
-"""Trials: a version on a part of the traffic before its promotion. Start, show, stop."""
+"""Trials: a version on a part of the traffic before its promotion. Start, show, judge, stop."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
 
-from flows.cli.common import console, person, workspace
+from flows.cli.common import console, person, show_table, workspace
 
 if TYPE_CHECKING:
     from flows.steps.trialling import TrialReport
@@ -51,20 +51,33 @@ def show(limit: Annotated[int, typer.Option(help="How many trials to list.")] = 
             console.print("There was no trial yet. Start one with `omniloop trials start`.")
             return
         tell(report_of(ws, known[0]))
-    table = Table("trial", "version", "against", "mode", "share", "from (UTC)", "to (UTC)", "by", "outcome")
+    table = Table("trial", "version", "mode", "from (UTC)", "to (UTC)", "outcome")
     for row in known:
         table.add_row(
             str(row.id),
-            f"v{row.version}",
-            f"v{row.base_version}",
-            row.mode,
-            f"{row.share:.1%}",
+            f"v{row.version} against v{row.base_version}",
+            f"{row.mode} {row.share:.1%}",
             f"{row.started_at:%Y-%m-%d %H:%M:%S}",
             f"{row.ended_at:%Y-%m-%d %H:%M:%S}" if row.ended_at else "–",
-            row.ended_by or row.started_by,
-            row.outcome or "running",
+            f"{row.outcome or 'running'}, by {row.ended_by or row.started_by}",
         )
-    console.print(table)
+    show_table(table)
+
+
+@app.command("judge")
+def judge() -> None:
+    """Judge the trial that runs by the feedback there is, once. The pulse of `omniloop up` does it all the time.
+
+    `omniloop serve` alone judges nothing. A verdict ends the trial and moves its version as OMNI_LOOP__PROMOTION says.
+    """
+    from flows.steps.trialling import judge_trial
+
+    with workspace() as ws:
+        report = judge_trial(ws)
+    if report is None:
+        console.print("No trial runs. Start one with `omniloop trials start`.")
+        return
+    tell(report)
 
 
 @app.command("stop")
@@ -92,12 +105,18 @@ def tell(report: "TrialReport") -> None:
         )
     if state.num_pairs:
         console.print(
-            f"{state.num_pairs:,} of them have feedback: {new} was right on {state.new_accuracy:.1%}, "
+            f"{state.num_pairs:,} of them have feedback that is judged: {new} was right on {state.new_accuracy:.1%}, "
             f"{old} on {state.old_accuracy:.1%} ({state.num_lost} lost, {state.num_won} won); "
             f"verdict: {state.verdict}.",
             highlight=False,
         )
-    else:
+    if report.num_waiting:
+        console.print(
+            f"{report.num_waiting:,} have feedback that nobody has judged yet; "
+            "`omniloop up` does, or `omniloop trials judge`.",
+            highlight=False,
+        )
+    elif not state.num_pairs:
         console.print("None of them has feedback yet.", highlight=False)
 
 

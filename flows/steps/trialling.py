@@ -33,6 +33,8 @@ class TrialReport:
     agreement: Agreement
     """Of all requests that both answered in this trial, with feedback or without."""
     num_new_pairs: int = 0
+    num_waiting: int = 0
+    """Requests of a running trial with feedback that both versions answered and that are no pair yet."""
 
 
 def judge_trial(ws: Workspace) -> TrialReport | None:
@@ -55,8 +57,11 @@ def report_of(ws: Workspace, trial: Trial, *, num_new_pairs: int = 0) -> TrialRe
     with ws.database.read() as session:
         pairs = [(pair.new_correct, pair.old_correct) for pair in probation.pairs(session, trial.version)]
         agreement = mirrors.agreement(session, trial.version, trial.base_version, since=trial.started_at)
+        waiting = mirrors.pairs(session, trial.version, trial.base_version) if trial.is_running else []
     state = replay(ws.settings.probation, pairs)
-    return TrialReport(trial=trial, state=state, agreement=agreement, num_new_pairs=num_new_pairs)
+    return TrialReport(
+        trial=trial, state=state, agreement=agreement, num_new_pairs=num_new_pairs, num_waiting=len(waiting)
+    )
 
 
 def act(ws: Workspace, trial: Trial, state: ProbationState) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from db.records import NewMirror, NewPrediction, Release, Trial
 from db.repository import feedback, mirrors, outbox, predictions, probation, releases, rounds, trials, versions
+from flows.cli.common import console
 from flows.cli.trials import app
 from flows.pulse import Pulse
 from flows.steps.trialling import JUDGE, judge_trial, report_of
@@ -18,6 +19,7 @@ from flows.steps.watching import watch_probation
 from flows.workspace import Workspace
 from tests.flows import homes
 from tests.flows.service.running import add_version
+from tests.flows.terminals import widen
 
 _numbers = count()
 
@@ -208,7 +210,7 @@ def test_a_person_who_is_faster_than_the_trial_wins(
 def test_a_trial_is_started_shown_and_stopped_by_hand(
     ws: Workspace, candidate: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
+    widen(monkeypatch)
 
     def said(*words: str) -> str:
         done = CliRunner().invoke(app, words, catch_exceptions=False)
@@ -221,9 +223,27 @@ def test_a_trial_is_started_shown_and_stopped_by_hand(
     assert "None of them has feedback yet." in said("show")
     live(ws, "1", "1", "1", 3)
     live(ws, "1", "2", "2", 1)
-    judge_trial(ws)
-    shown = said("show")
+    waiting = "4 have feedback that nobody has judged yet; `omniloop up` does, or `omniloop trials judge`."
+    assert waiting in said("show")
+    shown = said("judge")
+    assert "nobody has judged" not in shown + said("show")
     assert "Both answered 4 requests and agreed on 75.0%; mean latency v2 10.0 ms, v1 unknown." in shown
-    assert "4 of them have feedback: v2 was right on 75.0%, v1 on 100.0% (1 lost, 0 won); verdict: continue." in shown
+    assert "4 of them have feedback that is judged: v2 was right on 75.0%, v1 on 100.0% (1 lost, 0 won); " in shown
+    assert "verdict: continue." in shown
     assert said("stop", "--why", "enough") == "The trial of v2 is stopped.\n"
     assert "stopped" in said("show")
+    live(ws, "1", "1", "1", 1)
+    assert "nobody has judged" not in said("show")
+    assert said("judge") == "No trial runs. Start one with `omniloop trials start`.\n"
+
+
+def test_a_table_is_folded_where_the_terminal_is_narrow(
+    ws: Workspace, candidate: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widen(monkeypatch)
+    monkeypatch.setattr(console, "width", 80)
+    start(ws, candidate.version)
+    stdout = CliRunner().invoke(app, ["show"], catch_exceptions=False).stdout
+    assert "…" not in stdout
+    assert "outcome" in stdout
+    assert max(map(len, stdout.splitlines())) <= 80

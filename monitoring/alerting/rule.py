@@ -96,8 +96,8 @@ class Rule:
     summary: str = ""
     mend: str = ""
     """What to do."""
-    page: str = "/monitoring"
-    """Where to look."""
+    page: str = "omniloop rules list"
+    """Where to look: the address of a page, or a command."""
 
     def __post_init__(self) -> None:
         if not self.name or len(self.name) > 80 or not self.name.isprintable():

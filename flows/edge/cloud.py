@@ -115,7 +115,9 @@ def told(response: httpx.Response) -> str:
     """What a refusal says, cut short."""
     try:
         said = response.json()
-        text = f"{said['fact']} ({said['value']})" if isinstance(said, dict) else str(said)
+        text = str(said["fact"]).rstrip(".") if isinstance(said, dict) else str(said)
+        if isinstance(said, dict) and said["value"] and str(said["value"]) not in text:
+            text += f" ({said['value']})"
     except (ValueError, KeyError):
         text = response.reason_phrase
     return f"{response.status_code}: {text}"[:500]

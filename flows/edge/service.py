@@ -17,7 +17,7 @@ from flows.edge.forms import BundleOut
 from flows.edge.records import GivenFeedback, OtherFeedback, Spooled, SpoolError, UnknownPrediction
 from flows.edge.spool import Spool
 from flows.edge.syncing import Syncer
-from flows.service.faults import Fault, halves
+from flows.service.faults import Fault, halves, named
 from flows.service.forms import FeedbackIn, PredictIn
 from flows.service.metrics import Level, Metrics
 from flows.service.wire import answer_out, request_of
@@ -86,9 +86,11 @@ class EdgeService:
         fact, _ = halves(str(error))
         try:
             return await self._ask_cloud(self.cloud, body, why=f"the edge cannot: {fact}", ends=ends, id_=request_id)
-        except (CloudSilent, CloudRefused) as silence:
-            mend = f"The cloud might know more, but it cannot be asked now: {silence}"
-            raise Fault(422, fact, "see there", mend) from error
+        except CloudRefused as refusal:
+            raise Fault(422, fact, named(fact), f"The cloud was asked and cannot either: {refusal}.") from error
+        except CloudSilent as silence:
+            mend = f"The cloud might know more, but it cannot be asked now: {silence}."
+            raise Fault(422, fact, named(fact), mend) from error
 
     async def _ask_cloud(self, cloud: Cloud, body: PredictIn, *, why: str, ends: float, id_: str) -> dict[str, Any]:
         left_s = ends - time.monotonic()

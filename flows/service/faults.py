@@ -1,6 +1,7 @@
 """Errors as clients see them: a status, and the fact, the value and the mend as JSON. Never a traceback."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from db.errors import BlobStoreUnavailable, DatabaseError, DatabaseUnavailable, 
 from omni_model.serve.errors import DeadlinePassed, EngineClosed, NotAnswerable, NothingServed, Overloaded
 
 MAX_SHOWN = 200
+NAMED = re.compile(r"(?<!\w)'([^']+)'(?!\w)|\bno version (\d+)\b")
 
 
 @dataclass(eq=False)
@@ -37,7 +39,7 @@ def fault_of(error: Exception, *, value: object = "") -> Fault | None:
         return None
     fact, mend = halves(str(error))
     headers = {"Retry-After": str(math.ceil(getattr(error, "retry_after_s", 1)))} if status == 503 else {}
-    return Fault(status, fact, shown(value), mend, headers)
+    return Fault(status, fact, shown(value) or named(fact), mend, headers)
 
 
 def status_of(error: Exception) -> int | None:
@@ -70,6 +72,16 @@ def invalid(error: ValidationError) -> Fault:
 def too_many(max_samples: int, got: str) -> Fault:
     """The refusal of more samples than one request may hold."""
     return Fault(422, f"One request may hold {max_samples} samples.", got, "Send several requests.")
+
+
+def named(fact: str) -> str:
+    """The value that a fact names: what it quotes, or the version; empty if it names none.
+
+    >>> named("v1 knows no task 'colour'; it knows digit."), named("There is no version 99."), named("It is full.")
+    ('colour', '99', '')
+    """
+    found = NAMED.search(fact)
+    return shown(found[1] or found[2]) if found else ""
 
 
 def halves(message: str) -> tuple[str, str]:

@@ -119,6 +119,17 @@ def test_what_the_edge_cannot_see_is_asked_of_the_cloud_and_refused_without_it(
         assert "cannot be asked now" in told(response)["mend"]
 
 
+def test_what_the_cloud_refuses_too_is_told_as_its_refusal(ws: Workspace, bundle: Path, tmp_path: Path) -> None:
+    with (
+        running(ws) as (cloud, _),
+        running_edge(bundle, tmp_path / "spool", cloud=str(cloud.base_url)) as (client, _),
+    ):
+        said = told(client.post("/v1/predict", json={"task": "colour", "inputs": {"text": "red"}}))
+        assert said["value"] == "colour"
+        assert "The cloud was asked and cannot either: it says 422: " in said["mend"]
+        assert "()" not in said["mend"]
+
+
 def test_a_budget_leaves_modalities_out_at_the_edge_too(bundle: Path, tmp_path: Path, sample: Sample) -> None:
     with running_edge(bundle, tmp_path / "spool", confidence=0.0) as (client, _):
         said = ask(client, body_of(sample, budget=0.0))

@@ -245,3 +245,12 @@ def test_a_flood_of_unknown_fields_is_refused_before_they_are_read_and_commas_in
 
 def test_a_refusal_is_in_whole_sentences(refusing: httpx.Client) -> None:
     assert told(refusing.post("/v1/predict", json={"task": "digit"}))["fact"] == "inputs: Field required."
+
+
+def test_a_refusal_tells_the_value_that_it_is_about(refusing: httpx.Client) -> None:
+    id_ = refusing.post("/v1/predict", json=GOOD).json()["prediction"]
+    assert told(refusing.post("/v1/predict", json={**GOOD, "task": "colour"}))["value"] == "colour"
+    assert told(refusing.post("/v1/feedback", json={"prediction": id_, "answer": "77"}))["value"] == "77"
+    assert told(refusing.post("/v1/feedback", json={"prediction": "nope", "answer": "7"}))["value"] == "nope"
+    assert told(refusing.get("/v1/versions/99"))["value"] == "99"
+    assert told(refusing.delete("/v1/samples/none?why=x"))["value"] == "none"

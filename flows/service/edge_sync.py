@@ -8,7 +8,7 @@ import asyncio
 import base64
 import binascii
 from dataclasses import dataclass, replace
-from datetime import UTC, timedelta
+from datetime import timedelta
 
 from fastapi import APIRouter
 from fastapi import Request as HttpRequest
@@ -19,12 +19,15 @@ from db.errors import NotFound
 from db.records import NewPrediction, NewSample, Task
 from db.repository import feedback, predictions, samples, tasks, versions
 from flows.edge.forms import EdgeFeedbackIn, EdgeLogIn, EdgeLogOut, LoggedIn, RowDone
+from flows.service.ingest import utc
+from flows.service.keys import Caller
 from flows.service.live import LOG_WAIT_S, LiveService
 from flows.service.log_policy import LogPolicy
 from flows.service.log_rows import Entry, prediction_of, sample_of
 from flows.service.reading import parse
 from flows.service.routes import REFUSALS, UNREADABLE, gives, read, takes, told
 from flows.service.scopes import needs
+from flows.service.wire import by
 from flows.workspace import Workspace
 from omni_model.data.codecs import CODECS
 from omni_model.data.errors import DecodeError
@@ -58,25 +61,27 @@ def edge_sync(service: LiveService) -> APIRouter:
     )
     async def log(request: HttpRequest) -> Response:
         """Store what an edge answered by itself, and the feedback it took. Durable and complete once answered."""
+        state = request.scope["state"]
         body = await read(service, request, lambda data, kind: parse(EdgeLogIn, data, kind, max_commas=MAX_COMMAS))
         loop = asyncio.get_running_loop()
-        done = await loop.run_in_executor(service.stores, logged_first, service, body)
+        done = await loop.run_in_executor(service.stores, logged_first, service, body, state["caller"])
         return told(done.model_dump())
 
     return router
 
 
-def logged_first(service: LiveService, body: EdgeLogIn) -> EdgeLogOut:
+def logged_first(service: LiveService, body: EdgeLogIn, caller: Caller) -> EdgeLogOut:
     """Store a part once the answers of ours that it has feedback on are no longer on their way into the log."""
     theirs = {row.id for row in body.predictions}
     for given in body.feedback:
         if given.prediction not in theirs:
             service.log.wait_for(given.prediction, LOG_WAIT_S)
-    return take(service.ws, body, LogPolicy(omit=frozenset(service.config.log_omit)))
+    return take(service.ws, body, LogPolicy(omit=frozenset(service.config.log_omit)), key=caller.name)
 
 
-def take(ws: Workspace, body: EdgeLogIn, policy: LogPolicy) -> EdgeLogOut:
-    """Store a part, without what the policy leaves out; its share is not asked, as the edge has decided already.
+def take(ws: Workspace, body: EdgeLogIn, policy: LogPolicy, *, key: str = "") -> EdgeLogOut:
+    """Store a part, without what the policy leaves out; its share is not asked, as the edge has decided already. What
+    people said is kept as said by the edge's `key`, if it has one.
 
     Raises `DatabaseUnavailable` or `BlobStoreUnavailable`: then nothing of it is stored.
     """
@@ -100,7 +105,7 @@ def take(ws: Workspace, body: EdgeLogIn, policy: LogPolicy) -> EdgeLogOut:
         for each in rows:
             is_new = predictions.log(session, [each.prediction], now=ws.clock()) == 1
             done.append(RowDone(prediction=each.prediction.id, state="new" if is_new else "known"))
-        said = [_feedback(ws, session, given, body.edge) for given in body.feedback]
+        said = [_feedback(ws, session, given, body.edge, key) for given in body.feedback]
     for data in (data for row in rows for data in row.content.values()):
         ws.blobs.put(data)  # deleted with another sample meanwhile, perhaps; what is there is not written again
     place = {row.id: index for index, row in enumerate(body.predictions)}
@@ -118,6 +123,11 @@ def _row(
         raise ValueError(f"There is no version {row.version} here. Point the edge to the cloud that it came from.")
     if row.answer not in row.probabilities or row.answer not in task.answers:
         raise ValueError(f"{row.answer!r:.80} is no answer of task {row.task}. Export the edge's model anew.")
+    if len(set(row.used)) < len(row.used):
+        raise ValueError("An input is named twice among those used. Export the edge's model anew.")
+    if not sum(row.probabilities.values()) > 0:
+        raise ValueError("Every probability is 0. Export the edge's model anew.")
+    at = min(utc(row.at) or row.at, ws.clock() + AHEAD)
     content = {name: _content(row, name) for name in row.used}
     entry = Entry(
         request=Request(id=row.id, task=row.task, instruction=row.instruction, content=content),
@@ -128,7 +138,6 @@ def _row(
         item=row.item,
         request_id=row.request_id,
     )
-    at = min(row.at.astimezone(UTC), ws.clock() + AHEAD)
     is_kept = policy.keeps_sample(entry.request, entry.answer.used)
     sample = replace(sample_of(ws, entry, policy=policy), time=at) if is_kept else None
     prediction = prediction_of(entry, None if sample is None else sample.id, policy)
@@ -170,11 +179,11 @@ def _answer(row: LoggedIn) -> Answer:
     )
 
 
-def _feedback(ws: Workspace, session: Session, given: EdgeFeedbackIn, edge: str) -> RowDone:
+def _feedback(ws: Workspace, session: Session, given: EdgeFeedbackIn, edge: str, key: str) -> RowDone:
     """Feedback on a prediction that is stored here, its edge's or our own."""
     id_ = given.prediction
     try:
-        origin = f"human:{given.who}" if given.who else f"edge:{edge}"
+        origin = f"human:{by(given.who, key)}" if given.who else f"edge:{edge}"
         if feedback.add(session, id_, given.answer, origin=origin, now=ws.clock()):
             return RowDone(prediction=id_, state="new")
     except (NotFound, ValueError) as error:

@@ -75,7 +75,7 @@ class FeedbackIn(Body):
 
     prediction: Name = Field(description="The prediction's id.")
     answer: Name = Field(description="What was right: one of the task's answers.")
-    who: Line = Field(default="", description="Who says so.")
+    who: Line = Field(default="", description="Who says so; told beside the name of the key, where one is used.")
 
 
 class SampleIn(Body):

@@ -5,6 +5,7 @@ requests still bear that name.
 """
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from flows.service.faults import Fault, shown
@@ -35,6 +36,7 @@ def check_place(headers: Mapping[bytes, bytes], own: Collection[str]) -> None:
         raise Fault(403, "Requests of web pages of another origin are refused.", told, mend)
 
 
+@lru_cache(256)
 def host_of(url: str) -> str:
     """The host of a URL in small letters, without port and brackets; empty if there is none.
 

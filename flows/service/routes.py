@@ -31,7 +31,7 @@ from flows.service.keys import Caller
 from flows.service.live import LiveService
 from flows.service.reading import SMALL_BYTES, parse, parse_sample, parse_samples, read_body
 from flows.service.scopes import needs
-from flows.service.wire import as_json, error_of
+from flows.service.wire import as_json, by, error_of
 
 Value = TypeVar("Value")
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -151,5 +151,5 @@ def check_number(service: LiveService, number: int) -> None:
 
 
 def signed(body: FeedbackIn, caller: Caller) -> FeedbackIn:
-    """Feedback in the name that it gives, or else in its key's."""
-    return body if body.who or not caller.name else body.model_copy(update={"who": caller.name})
+    """Feedback in its key's name, beside the one that it gives itself."""
+    return body.model_copy(update={"who": by(body.who, caller.name)}) if caller.name else body

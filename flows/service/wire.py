@@ -64,6 +64,15 @@ def content_of(modality: str, value: str | Inline | Remote | bytes) -> bytes:
         raise Fault(422, f"inputs.{modality}.base64: {error}.", shown(value.base64), mend) from error
 
 
+def by(who: str, key: str) -> str:
+    """Who says something: what the body says of itself counts only beside the name of its key, where there is one.
+
+    >>> by("ann", "shop"), by("", "shop"), by("ann", "")
+    ('ann via shop', 'shop', 'ann')
+    """
+    return f"{who} via {key}" if who and key else who or key
+
+
 def answer_out(answer: Answer) -> dict[str, Any]:
     """An answer in the form of :class:`PredictOut`, as plain values: building the model would only check our own."""
     parts = answer.latency

@@ -69,6 +69,29 @@ def logged(**more: Any) -> LoggedIn:
     return LoggedIn(**{**values, **more})
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"at": "0001-01-01T00:00:00+14:00"},
+        {"used": ["text", "text"]},
+        {"probabilities": {"7": 0.0, "1": 0.0}},
+    ],
+)
+def test_a_row_that_can_never_be_stored_is_refused_by_itself(ws: Workspace, bad: dict[str, Any]) -> None:
+    rows = [logged(id="good"), LoggedIn.model_validate({**logged(id="bad").model_dump(), **bad}), logged(id="also")]
+    done = take(ws, part(*rows), KEEP_ALL)
+    assert [row.state for row in done.predictions] == ["new", "refused", "new"]
+    assert done.predictions[1].reason
+
+
+def test_feedback_of_an_edge_is_kept_as_told_by_its_key(ws: Workspace) -> None:
+    said = EdgeFeedbackIn(prediction="e1", answer="7", who="ann")
+    take(ws, EdgeLogIn(edge="edge-1", predictions=[logged()], feedback=[said]), KEEP_ALL, key="shop")
+    [(_, kept)] = stored(ws, ["e1"])
+    assert kept is not None
+    assert kept.origin == "human:ann via shop"
+
+
 def part(*rows: LoggedIn, **said: str) -> EdgeLogIn:
     told_ = [EdgeFeedbackIn(prediction=id_, answer=answer) for id_, answer in said.items()]
     return EdgeLogIn(edge="edge-1", predictions=list(rows), feedback=told_)

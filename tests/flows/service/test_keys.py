@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from typer.testing import CliRunner
 
+from db.repository import feedback
 from db.repository import keys as stored_keys
 from flows.cli import app as cli
 from flows.service.keys import ANY, OPEN, KeyTable, new_key
@@ -33,6 +34,14 @@ def add(ws: Workspace, name: str, *scopes: str, budget: float | None = None) -> 
 
 def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
+
+
+def origin(ws: Workspace, prediction: str) -> str:
+    """Who gave the feedback on a prediction."""
+    with ws.database.read() as session:
+        found = feedback.get(session, prediction)
+    assert found is not None
+    return found.origin
 
 
 @pytest.fixture
@@ -184,6 +193,11 @@ def test_feedback_and_decisions_bear_the_name_of_the_key(
     id_ = client.post("/v1/predict", json=GOOD, headers=bearer(known["predict"])).json()["prediction"]
     body = {"prediction": id_, "answer": "3"}
     assert client.post("/v1/feedback", json=body, headers=bearer(known["feedback"])).json()["new"]
+    assert origin(ws, id_) == "human:feedback"
+    other = client.post("/v1/predict", json=GOOD, headers=bearer(known["predict"])).json()["prediction"]
+    signed = {"prediction": other, "answer": "3", "who": "ann"}
+    assert client.post("/v1/feedback", json=signed, headers=bearer(known["feedback"])).json()["new"]
+    assert origin(ws, other) == "human:ann via feedback"
     refused = client.post("/v1/versions/1/rollback", json={"why": "x", "who": "eve"}, headers=bearer(known["approve"]))
     assert refused.status_code == 409
     told(refused)

@@ -38,7 +38,16 @@ def test_a_host_that_others_reach_needs_a_key(ws: Workspace, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "70000"), ("QUEUE_ROWS", "0"), ("POLL_S", "-1"), ("URI_TIMEOUT_S", "0")]
+    ("name", "value"),
+    [
+        ("PORT", "70000"),
+        ("QUEUE_ROWS", "0"),
+        ("POLL_S", "-1"),
+        ("URI_TIMEOUT_S", "0"),
+        ("READ_TIMEOUT_S", "0"),
+        ("MAX_CONNECTIONS", "0"),
+        ("BODY_BYTES", "1"),
+    ],
 )
 def test_values_out_of_range_name_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"OMNI_SERVICE__{name}", value)
@@ -47,7 +56,8 @@ def test_values_out_of_range_name_the_variable(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize(
-    "prefix", ["", "/srv/", "file:/srv/", "ftp://h/", "https://host", "https://u@h/", "https://h/?a/"]
+    "prefix",
+    ["", "/srv/", "file:/srv/", "ftp://h/", "https://host", "https://u@h/", "https://h/?a/", "file:///", "file:////"],
 )
 def test_what_is_no_prefix_of_uris_is_refused(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
     monkeypatch.setenv("OMNI_SERVICE__URI_PREFIXES", json.dumps([prefix]))

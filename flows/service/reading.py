@@ -18,7 +18,7 @@ COMMAS_PER_SAMPLE = 64
 """Commas of one sample at most: 26 in each known field and every input, and some for what nobody knows."""
 CHARSETS = ("utf8", "utf-8", "us-ascii")
 """What the text of a form may be in; its parts name a codec of Python's otherwise, which may be slow, or none."""
-STRING_OR_COMMA = re.compile(rb'"(?:[^"\\]|\\.)*+"?|,', re.DOTALL)
+STRING_OR_COMMA = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|,', re.DOTALL)
 SMALL_BYTES = 32 * 2**10
 """A body up to this size is read on the event loop: handing it to a thread would cost more."""
 

@@ -14,6 +14,7 @@ from flows.service.levels import levels
 from flows.service.log_policy import LogPolicy
 from flows.service.machine_levels import machine_levels
 from flows.service.metrics import Level, Metrics
+from flows.service.own_key import own_salt
 from flows.service.prediction_log import Entry, PredictionLog
 from flows.service.version_watch import VersionWatch
 from flows.service.wire import FeedbackIn, PredictIn, request_of
@@ -48,7 +49,11 @@ class LiveService:
             ws,
             max_rows=self.config.log_rows,
             max_bytes=self.config.log_bytes,
-            policy=LogPolicy(share=self.config.log_share, omit=frozenset(self.config.log_omit)),
+            policy=LogPolicy(
+                share=self.config.log_share,
+                omit=frozenset(self.config.log_omit),
+                salt=own_salt(ws.home, "log"),
+            ),
         )
         self.engine = Engine(
             self.config,

@@ -23,10 +23,12 @@ class LogPolicy:
     """Of the requests, 0-1."""
     omit: frozenset[str] = field(default_factory=frozenset)
     """Modalities and fields that are not stored, nor anything made of their content."""
+    salt: bytes = field(default=b"", repr=False)
+    """A secret, so that nobody can choose keys or content that are logged, or that are not."""
 
     def takes(self, request: Request) -> bool:
         """Whether a request's answer is logged."""
-        return self.share >= 1 or (self.share > 0 and place_of(f"log {mark_of(request)}") < self.share)
+        return self.share >= 1 or (self.share > 0 and place_of(f"log {mark_of(request)}", self.salt) < self.share)
 
     def kept(self, fields: Mapping[str, str]) -> dict[str, str]:
         """The fields with those that are left out empty."""

@@ -1,5 +1,6 @@
-"""The key by which the pulse of a home asks its own service, kept in the home for its owner alone."""
+"""The key by which the pulse of a home asks its own service, kept in the home for its owner alone; and salts of it."""
 
+import hmac
 import os
 import secrets
 from contextlib import suppress
@@ -25,3 +26,8 @@ def own_key(home: Path) -> str:
     except OSError as error:
         mend = "Mend its permissions, or remove it."
         raise HomeError(f"The key {place} cannot be used: {error.strerror}. {mend}") from error
+
+
+def own_salt(home: Path, purpose: str) -> bytes:
+    """A secret of the home for one purpose, 32 bytes, the same in every process. Raises like :func:`own_key`."""
+    return hmac.digest(own_key(home).encode(), purpose.encode(), "sha256")

@@ -12,6 +12,7 @@ from functools import partial
 from db.errors import BlobStoreUnavailable, DatabaseUnavailable, IllegalMove
 from db.records import Release, Trial
 from db.repository import alerts, trials, versions
+from flows.service.own_key import own_salt
 from flows.steps.models import load_release
 from flows.workspace import Workspace
 from omni_model.msn.choice import Selector
@@ -81,6 +82,7 @@ class TrialWatch:
             share=wanted.share,
             golden=self._golden(),
             selector=self._selector_of(wanted.version),
+            salt=own_salt(self._ws.home, "canary"),
         )
         logger.info("v%d is on trial: %s of %g of the requests", wanted.version, wanted.mode, wanted.share)
         with self._ws.database.read() as session:

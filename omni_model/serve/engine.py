@@ -162,14 +162,16 @@ class Engine:
         share: float,
         golden: Sequence[Request] = (),
         selector: Selector | None = None,
+        salt: bytes = b"",
     ) -> None:
         """Let another version answer a share of the requests (`canary`), or answer them unheard (`shadow`).
 
         Loads and checks it as `put_in_service` does. The other version of the two gives these requests a second answer
-        when nothing else waits. A trial that runs is replaced. Raises :class:`VersionRefused`, and `ValueError` for
-        another mode, a share outside (0, 1], or the version in service.
+        when nothing else waits. A trial that runs is replaced. The share is drawn by keys under `salt`, a secret of up
+        to 64 bytes. Raises :class:`VersionRefused`, and `ValueError` for another mode, a share outside (0, 1], or the
+        version in service.
         """
-        self._versions.start_trial(version, load, mode, share, golden, selector)
+        self._versions.start_trial(version, load, mode, share, golden, selector, salt)
 
     def end_trial(self) -> None:
         """The version in service answers everything again. Requests on their way to the other one go to it too."""

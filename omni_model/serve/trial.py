@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -42,21 +42,23 @@ class Running:
     served: Served
     mode: str
     share: float
+    salt: bytes = field(default=b"", repr=False)
 
     def takes(self, request: Request) -> bool:
         """Whether a request is of the trial's share."""
-        return place_of(request.key or request.id) < self.share
+        return place_of(request.key or request.id, self.salt) < self.share
 
 
-def place_of(key: str) -> float:
-    """Place of a key in [0, 1), the same in every process and on every machine.
+def place_of(key: str, salt: bytes = b"") -> float:
+    """Place of a key in [0, 1), the same in every process and on every machine that has the same salt.
 
-    So a share takes the same keys each time, and a larger share takes those of a smaller one and more.
+    So a share takes the same keys each time, and a larger share takes those of a smaller one and more. The salt, up to
+    64 bytes, is a secret: without it nobody can choose keys of a place.
 
     >>> round(place_of("ann"), 4), round(place_of("bob"), 4)
     (0.5517, 0.4568)
     """
-    return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()[:6]) / 2**48
+    return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8, key=salt).digest()[:6]) / 2**48
 
 
 def check_terms(version: int, mode: str, share: float, in_service: int | None) -> None:

@@ -61,13 +61,14 @@ class Versions:
         share: float,
         golden: Sequence[Request],
         selector: Selector | None,
+        salt: bytes,
     ) -> None:
         """See `Engine.start_trial`."""
         with self._changing:
             in_service = self.now.in_service
             check_terms(version, mode, share, None if in_service is None else in_service.version)
             fresh = self._in_memory(version, 0, load, golden, selector)
-            self.now = replace(self.now, trial=Running(served=fresh, mode=mode, share=share))
+            self.now = replace(self.now, trial=Running(served=fresh, mode=mode, share=share, salt=salt))
 
     def end_trial(self) -> None:
         """The version in service answers alone again; the other one leaves the memory."""

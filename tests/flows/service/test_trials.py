@@ -16,11 +16,13 @@ from db.records.artefacts import MSN
 from db.repository import alerts, artefacts, mirrors, probation, trials
 from flows.service import selector_watch, trial_watch
 from flows.service.live import LiveService
+from flows.service.own_key import own_key, own_salt
 from flows.steps.models import load_release
 from flows.steps.trialling import judge_trial
 from flows.workspace import Workspace
 from omni_model.msn.rules import StaticRules
 from omni_model.sample import Sample
+from omni_model.serve.trial import place_of
 from tests.flows.service.running import add_version, body_of, promote, roll_back, wait_for
 
 Service = tuple[httpx.Client, LiveService]
@@ -64,6 +66,9 @@ def test_a_canary_takes_its_share_by_key_and_gives_it_back(service: Service, ws:
     keys = [f"client {number}" for number in range(40)]
     first = {key: ask(client, key=key)["version"] for key in keys}
     assert 8 <= Counter(first.values())[version] <= 32
+    salt = own_salt(ws.home, "canary")
+    assert {key for key in keys if first[key] == version} == {key for key in keys if place_of(key, salt) < 0.5}
+    assert salt not in (own_salt(ws.home, "log"), own_key(ws.home).encode())
     assert {key: ask(client, key=key)["version"] for key in keys} == first
     stop(ws)
     wait_for(lambda: live.engine.trial is None, 5)

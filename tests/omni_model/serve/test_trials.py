@@ -105,11 +105,23 @@ def test_a_key_stays_on_its_side_and_a_larger_share_keeps_the_smaller_one(
     engine.close()
 
 
+def test_who_does_not_know_the_salt_cannot_choose_a_side(model: OmniModel, requests: Sequence[Request]) -> None:
+    engine = engine_with(model, [])
+    engine.start_trial(2, lambda: make_model(2), mode="canary", share=0.5, salt=SECRET)
+    keys = [key for key in (f"key-{number}" for number in range(200)) if place_of(key) < 0.5][:60]
+    sent = [replace(requests[0], id=key, key=key) for key in keys]
+    of_trial = [future.result(10).version == 2 for future in [engine.submit(request) for request in sent]]
+    assert of_trial == [place_of(key, SECRET) < 0.5 for key in keys]
+    assert 15 < sum(of_trial) < 45
+    engine.close()
+
+
 def test_the_place_of_a_key_is_the_same_in_every_process_and_even() -> None:
     code = "from omni_model.serve.trial import place_of; print(place_of('ann'), place_of('ключ'))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told.split() == [str(place_of("ann")), str(place_of("ключ"))]
-    places = [place_of(f"key-{number}") for number in range(10_000)]
+    places = [place_of(f"key-{number}", SECRET) for number in range(10_000)]
+    assert [place_of(f"key-{number}", SECRET) for number in range(9)] == places[:9]
     for share in (0.05, 0.5, 0.9):
         assert sum(place < share for place in places) / 10_000 == pytest.approx(share, abs=0.02)
 

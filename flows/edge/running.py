@@ -1,5 +1,6 @@
 """Runs the edge in the foreground until SIGTERM or SIGINT, draining what is on its way."""
 
+import gc
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ def serve(folder: Path, config: EdgeConfig, spool: Path, say: Callable[[str], No
         host, port = listener.getsockname()[:2]
         cloud = f"below {config.confidence:g} {config.cloud} is asked" if config.cloud else "no cloud is named"
         say(f"answering at http://{f'[{host}]' if ':' in host else host}:{port}/v1; {cloud}; Ctrl-C stops it")
+        gc.collect()
+        gc.freeze()  # what is loaded stays: no collection of garbage has to walk through it again
         http.run(sockets=[listener])
 
 

@@ -1,5 +1,6 @@
 """Runs the service in the foreground until SIGTERM or SIGINT, draining what is on its way."""
 
+import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -22,7 +23,10 @@ def serve(ws: Workspace, say: Callable[[str], None]) -> None:
     host, port = listener.getsockname()[:2]
     say(f"answering at http://{f'[{host}]' if ':' in host else host}:{port}/v1; Ctrl-C stops it")
     with listener:
-        server(ws).run(sockets=[listener])
+        http = server(ws)
+        gc.collect()
+        gc.freeze()  # what is loaded stays: no collection of garbage has to walk through it again
+        http.run(sockets=[listener])
     logging.getLogger(__name__).info("drained and stopped")
 
 

@@ -147,10 +147,7 @@ class Settings(BaseSettings):
         try:
             settings = cls(**values)
         except ValidationError as error:
-            first = error.errors()[0]
-            name = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-            got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"  # a section may hold a key
-            raise SettingsError(f"{name}: {first['msg']}{got}.") from error
+            raise SettingsError(told(error)) from error
         except json.JSONDecodeError as error:
             raise SettingsError(
                 f'A list in an {PREFIX}… variable must be JSON, such as ["a", "b"]: {error}.'
@@ -168,6 +165,20 @@ class Settings(BaseSettings):
                 "mlflow_uri": self.mlflow_uri or f"sqlite:///{home / 'mlflow.db'}",
             }
         )
+
+
+def told(error: ValidationError) -> str:
+    """The first fault of settings, in words; a check of ours names the variable and the mend itself."""
+    first = error.errors()[0]
+    name = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    if first["type"] in ("tuple_type", "list_type"):
+        text = str(first["input"])
+        example = json.dumps([text if text.isidentifier() else "…"], ensure_ascii=False)  # an address may hold a key
+        return f"{name} must be a list. Write it as JSON: {name}='{example}'."
+    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"  # a section may hold a key
+    return f"{name}: {first['msg'].rstrip('.')}{got}."
 
 
 def names(settings: type[BaseSettings]) -> Mapping[str, tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """Answering and feedback: the live service, and the same without one, from a manifest and back."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -61,7 +62,16 @@ def serve() -> None:
     """Answer over HTTP with the version in service, until Ctrl-C or SIGTERM; `omniloop up` does it too."""
     from flows.service.json_log import log_as_json
     from flows.service.running import serve as keep_serving
+    from flows.settings import Settings
 
+    log_as_json(Settings.load().log_level)  # before anything is opened, which may log
     with workspace() as ws:
-        log_as_json(ws.settings.log_level)
-        keep_serving(ws, lambda line: console.print(line, highlight=False))
+        keep_serving(ws, say)
+
+
+def say(line: str) -> None:
+    """Tell a person at a terminal in words; whoever collects the output gets JSON lines alone."""
+    if console.is_terminal:
+        console.print(line, highlight=False)
+    else:
+        logging.getLogger("omniloop").warning(line)

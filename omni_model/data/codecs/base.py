@@ -6,6 +6,8 @@ modality, write a codec (and an encoder in the model) and `register` it; manifes
 
 from __future__ import annotations
 
+import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +49,14 @@ class CodecLimits:
 
 
 LIMITS = CodecLimits()
+DAMAGED = "its content is damaged or cut off"
+OF_THE_PARSER = (LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, struct.error)
+"""What a parser did not foresee; its words are of its own variables."""
+INTERNALS = re.compile(
+    r"Error opening <[^>]*>|<[^>]* at 0x[^>]*>|\(chunk b'[^']*'\)|\[Errno -?\d+\]|: '<none>'"
+    r"|not identified by this driver"
+)
+"""Objects, addresses, raw bytes and numbers of errors in what a parser says."""
 
 
 @runtime_checkable
@@ -87,8 +97,21 @@ def foreign_parser(fact: str, mend: str) -> Iterator[None]:
     except (DecodeError, MemoryError):
         raise
     except Exception as error:
-        detail = str(error).strip().rstrip(".") or type(error).__name__
-        raise DecodeError(f"{fact}: {detail}. {mend}") from error
+        raise DecodeError(f"{fact}: {in_words(error)}. {mend}") from error
+
+
+def in_words(error: Exception) -> str:
+    """What a parser says is wrong, without what only its author could read.
+
+    >>> in_words(OSError("Error opening <_io.BytesIO object at 0x7f>: Format not recognised."))
+    'Format not recognised'
+    >>> in_words(SyntaxError("broken PNG file (chunk b'IDA')")), in_words(IndexError("tuple index out of range"))
+    ('broken PNG file', 'its content is damaged or cut off')
+    """
+    if isinstance(error, OF_THE_PARSER) or isinstance(error.__cause__, OF_THE_PARSER):
+        return DAMAGED
+    said = getattr(error, "strerror", None) or str(error)
+    return " ".join(INTERNALS.sub("", said).split()).strip(".: ") or DAMAGED
 
 
 def check_size(data: bytes, limits: CodecLimits, what: str) -> None:

@@ -68,3 +68,16 @@ def test_what_is_no_prefix_of_uris_is_refused(monkeypatch: pytest.MonkeyPatch, p
 def test_prefixes_of_uris_come_as_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMNI_SERVICE__URI_PREFIXES", '["https://host/a/", "file:///srv/"]')
     assert Settings.load().service.uri_prefixes == ("https://host/a/", "file:///srv/")
+
+
+def test_a_check_of_ours_is_told_as_one_sentence_with_its_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNI_SERVICE__LOG_SHARE", "7")
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+    assert str(refused.value) == "service.log_share must lie in [0, 1], got 7.0. Set OMNI_SERVICE__LOG_SHARE."
+
+
+def test_a_list_that_is_none_is_shown_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNI_SERVICE__LOG_OMIT", "image")
+    with pytest.raises(SettingsError, match=r"""must be a list.*OMNI_SERVICE__LOG_OMIT='\["image"\]'"""):
+        Settings.load()

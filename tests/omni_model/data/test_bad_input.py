@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from omni_model.data.codecs import CODECS
 from omni_model.data.errors import DecodeError, RowError
 from omni_model.data.manifest import ManifestRow, RowFault, read_manifest
 from omni_model.data.refs import read_ref
@@ -108,3 +109,21 @@ def test_a_row_may_be_taken_up_again_where_reading_stopped(manifest: Path) -> No
     stopped = rows[4]
     assert isinstance(stopped, ManifestRow)
     assert list(read_manifest(manifest, start=stopped.line)) == rows[5:]
+
+
+@pytest.mark.parametrize(
+    ("modality", "data"),
+    [
+        ("audio", b"fLaC" + bytes(50)),
+        ("image", b"\xff\xd8\xff" + bytes(9)),
+        ("image", b"GIF89a"),
+        ("image", b"\x89PNG\r\n\x1a\n\0\0\0\x0dIDA\0" + bytes(20)),
+        ("video", b"\0\0\0\x10ftypisom" + bytes(4)),
+    ],
+)
+def test_what_is_wrong_is_said_in_words_and_not_in_a_parsers_own(modality: str, data: bytes) -> None:
+    with pytest.raises(DecodeError) as refused:
+        CODECS[modality].decode(data)
+    said = str(refused.value)
+    assert not [word for word in ("BytesIO", "0x", "b'", "Errno", "<none>", "unpack", "driver") if word in said], said
+    assert ".." not in said

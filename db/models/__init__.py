@@ -17,6 +17,7 @@ from db.models.loop import (
     TriggerRow,
 )
 from db.models.serving import ArtefactRow, KeyRow, MirrorRow, TrialRow
+from db.models.users import SignInLinkRow, UserRow, WebSessionRow
 
 __all__ = [
     "AlertRow",
@@ -46,8 +47,11 @@ __all__ = [
     "RuleStateRow",
     "SampleRow",
     "ServingRow",
+    "SignInLinkRow",
     "SilenceRow",
     "TaskRow",
     "TrialRow",
     "TriggerRow",
+    "UserRow",
+    "WebSessionRow",
 ]

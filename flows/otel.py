@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from flows.tracing import Attribute, Headers, Trace, Tracing
+from flows.trace import Attribute, Headers, Trace, Tracing
 from flows.tracing_config import TracingConfig
 from omni_model.serve.exchange import Answer
 

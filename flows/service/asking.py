@@ -11,7 +11,7 @@ from flows.service.live import Asked, LiveService
 from flows.service.reading import SMALL_BYTES
 from flows.service.uris import Fetcher
 from flows.service.wire import answer_out
-from flows.tracing import UNTRACED, Trace
+from flows.trace import UNTRACED, Trace
 
 
 class Asking:

@@ -15,7 +15,7 @@ from flows.service.metrics import Metrics
 from flows.service.places import check_once, check_place
 from flows.service.scopes import ScopeTable
 from flows.service.wire import refusal
-from flows.tracing import OFF, UNTRACED, Tracing
+from flows.trace import OFF, UNTRACED, Tracing
 
 logger = logging.getLogger(__name__)
 

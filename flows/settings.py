@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from flows.dashboard_config import DashboardConfig
 from flows.edge.config import EdgeConfig
+from flows.keep_config import KeepConfig
 from flows.pulse_config import PulseConfig
 from flows.service.config import ServiceConfig
 from flows.tracing_config import TracingConfig
@@ -129,6 +130,7 @@ class Settings(BaseSettings):
     service: ServiceConfig = Field(default_factory=ServiceConfig)
     edge: EdgeConfig = Field(default_factory=EdgeConfig)
     tracing: TracingConfig = Field(default_factory=TracingConfig)
+    keep: KeepConfig = Field(default_factory=KeepConfig)
     dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
 
     @classmethod

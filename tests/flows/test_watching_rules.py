@@ -20,7 +20,7 @@ from flows.steps.known import baseline_in_force
 from flows.steps.probing import probe
 from flows.steps.replaying import replay_rules, since_of
 from flows.steps.scraping import read_service
-from flows.steps.watching_rules import forget_measurements, watch_rules
+from flows.steps.watching_rules import watch_rules
 from flows.workspace import Workspace
 from monitoring.alerting.reading import parse_rules
 from monitoring.alerting.rule import RuleSet
@@ -355,17 +355,6 @@ def test_a_real_service_is_measured_until_it_stops(timed: Workspace, clock: home
     assert busy.detail["device"] == "cpu"
     assert lying is not None
     assert lying.detail["allocator"] == "glibc"
-
-
-def test_what_is_too_old_is_forgotten_and_validation_is_not(timed: Workspace, clock: homes.Clock) -> None:
-    turn(timed)
-    clock.wait(days=31)
-    with timed.database.read() as session:
-        validated = measurements.series(session, "validation_accuracy")
-    assert forget_measurements(timed) > 0
-    assert forget_measurements(timed) == 0
-    with timed.database.read() as session:
-        assert measurements.series(session, "validation_accuracy") == validated
 
 
 # What a rule may ask for

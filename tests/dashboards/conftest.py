@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.dashboards import places
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+FOUND = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture
@@ -24,10 +24,11 @@ def place(tmp_path: Path) -> Iterator[places.Place]:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """A real browser without a window. It is the machine's own, or the one that the variable CHROMIUM names."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: `make browser` installs one, or set CHROMIUM to the path of yours")
     with sync_playwright() as driver:
+        path = FOUND or driver.chromium.executable_path
+        if not Path(path).exists():
+            pytest.skip("no Chromium here: `make browser` installs one, or set CHROMIUM to the path of yours")
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = driver.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()

@@ -81,10 +81,10 @@ def table(
         address=f"{api.pages} (user and password are in {folder(home) / 'server.json'})",
     )
     env = {**OFF, **api.environment(home), "OMNI_HOME": str(home), "PYTHONSAFEPATH": "1"}
-    heartbeat = home / "up" / "runner.alive"
+    heartbeat, usual = home / "up" / "runner.alive", ("--usual", str(folder(home) / "usual-schedules"))
     runner = Service(
         name=RUNNER,
-        argv=(sys.executable, "-P", "-m", "flows.runner", "--heartbeat", str(heartbeat), *entrypoints),
+        argv=(sys.executable, "-P", "-m", "flows.runner", "--heartbeat", str(heartbeat), *usual, *entrypoints),
         env=env,
         heartbeat=heartbeat,
         after=(SERVER,) if serve_api else (),

@@ -9,10 +9,10 @@ from playwright.sync_api import Browser
 
 from tests.dashboards import lived, places
 from tests.dashboards.browsing import looking, served
+from tests.dashboards.walks import paths
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-PATHS = ("/audit",)
 SERIOUS = ("serious", "critical")
 
 
@@ -25,7 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[places.Place]:
         yield place
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", paths())
 def test_a_page_is_whole_in_both_themes_and_on_a_phone(chromium: Browser, site: places.Place, path: str) -> None:
     for dark, phone in ((False, False), (True, True)):
         with looking(chromium, site, dark=dark, phone=phone) as sight:

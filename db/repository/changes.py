@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from db.models import (
     AlertRow,
     AuditRow,
+    DisagreementRow,
     LabelRow,
     MeasurementRow,
     QueueRow,
@@ -32,6 +33,7 @@ _LOOKS: Mapping[str, Select[Any]] = {
     "label": select(func.max(LabelRow.id)),
     "queued": select(func.max(QueueRow.id)),
     "waiting": select(func.count()).select_from(QueueRow).where(QueueRow.done_at.is_(None)),
+    "contested": select(func.count()).select_from(DisagreementRow).where(DisagreementRow.settled_at.is_(None)),
     "alert": select(func.max(AlertRow.id)),
     "open": select(func.count()).select_from(AlertRow).where(_OPEN_ALERTS),
     "judged": select(func.max(AlertRow.updated_at)).where(_OPEN_ALERTS),
@@ -43,7 +45,7 @@ _LOOKS: Mapping[str, Select[Any]] = {
 TOPICS: Mapping[str, tuple[str, ...]] = {
     "versions": ("serving", "trial", "audit"),
     "rounds": ("round", "step", "request"),
-    "labels": ("label", "queued", "waiting"),
+    "labels": ("label", "queued", "waiting", "contested"),
     "alerts": ("alert", "open", "judged", "silence"),
     "measurements": ("measured",),
     "audit": ("audit",),

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from dashboards.pages import Action, File, Page
-from dashboards.views import audit
+from dashboards.views import audit, media
 
-PARTS: tuple[Page | Action | File, ...] = (*audit.PARTS,)
+PARTS: tuple[Page | Action | File, ...] = (*audit.PARTS, *media.PARTS)

@@ -2,8 +2,8 @@
 
     OMNI_HOME=.omniloop python -m scripts.screenshots docs/images
 
-Needs Playwright and a Chromium (`make browser`). The pages are served for the moment, as `omniloop up` would; nothing is
-changed but that somebody named `photographer` signs in.
+Needs Playwright and a Chromium (`make browser`). The pages are served for the moment, as `omniloop up` would; nothing
+is changed but that somebody named `photographer` signs in.
 """
 
 from __future__ import annotations

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dashboards.pages import Action, File, Page
-from dashboards.views import audit, labelling, labels, labels_contested, media
+from dashboards.views import audit, data, data_sample, labelling, labels, labels_contested, media, overview
 
 PARTS: tuple[Page | Action | File, ...] = (
     *audit.PARTS,
     *media.PARTS,
+    *overview.PARTS,
     *labels.PARTS,
     *labels_contested.PARTS,
     *labelling.PARTS,
+    *data.PARTS,
+    *data_sample.PARTS,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select
@@ -89,6 +90,12 @@ def newest(
         if value is not None:
             statement = statement.where(column == value)
     return fetch_all(session, AuditEntry, statement if before is None else statement.where(AuditRow.id < before))
+
+
+def of_subjects(session: Session, subject: str, ids: Sequence[str], *, action: str) -> list[AuditEntry]:
+    """The lines about one action on any of these, oldest first."""
+    statement = rows_of(AuditRow).where(AuditRow.subject == subject, AuditRow.action == action)
+    return fetch_all(session, AuditEntry, statement.where(AuditRow.subject_id.in_(ids)).order_by(AuditRow.id))
 
 
 def subjects(session: Session) -> list[str]:

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from dashboards.pages import Action, File, Page
-from dashboards.views import audit, data, data_sample, labelling, labels, labels_contested, media, overview
+from dashboards.views import (
+    audit,
+    data,
+    data_sample,
+    keys_page,
+    labelling,
+    labels,
+    labels_contested,
+    media,
+    overview,
+    people,
+    settings,
+)
 
 PARTS: tuple[Page | Action | File, ...] = (
     *audit.PARTS,
@@ -14,4 +26,7 @@ PARTS: tuple[Page | Action | File, ...] = (
     *labelling.PARTS,
     *data.PARTS,
     *data_sample.PARTS,
+    *settings.PARTS,
+    *people.PARTS,
+    *keys_page.PARTS,
 )

@@ -33,7 +33,7 @@ class QuarantinedRound:
     reason: str | None
     version: int | None
     num_labels: int
-    """Labels that are set aside in its name."""
+    """Labels that are set aside: those that it asked for, and those in its batch."""
 
 
 @dataclass(frozen=True, kw_only=True)

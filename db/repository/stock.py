@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.errors import IllegalMove, NotFound
@@ -15,6 +15,7 @@ from db.records.stock import Membership, QuarantinedRound, SourceCount
 from db.repository import audit
 from db.repository.common import fetch_all, rows_of, write
 from db.repository.predictions import as_prediction
+from db.rounds import BATCH
 
 LAST = "\U0010ffff"
 """Sorts after every id that begins alike."""
@@ -58,10 +59,12 @@ def quarantined_rounds(session: Session, *, limit: int = 50) -> list[Quarantined
     """Rounds in quarantine with their reason, their version, and how many labels are set aside with them; the latest
     first.
     """
+    is_mine = or_(LabelRow.round_id == RoundSampleRow.round_id, RoundSampleRow.role.in_(BATCH))
     aside = (
-        select(LabelRow.round_id, func.count().label("num_labels"))
-        .where(LabelRow.quarantined_at.is_not(None))
-        .group_by(LabelRow.round_id)
+        select(RoundSampleRow.round_id, func.count(LabelRow.id.distinct()).label("num_labels"))
+        .join(LabelRow, LabelRow.sample_id == RoundSampleRow.sample_id)
+        .where(LabelRow.quarantined_at.is_not(None), is_mine)
+        .group_by(RoundSampleRow.round_id)
         .subquery()
     )
     statement = (

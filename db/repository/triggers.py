@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from db.models import TriggerRow
@@ -57,3 +57,9 @@ def take_trigger(session: Session, *, now: datetime, round_id: int | None = None
 def list_triggers(session: Session, *, limit: int = 100) -> list[Trigger]:
     """Requests, taken or not, the latest first."""
     return fetch_all(session, Trigger, rows_of(TriggerRow).order_by(TriggerRow.id.desc()).limit(limit))
+
+
+def asked_by(session: Session, round_id: int) -> list[str]:
+    """Who asked for a round, by the requests that it took; nobody if only the clock or the watch did."""
+    taken = select(TriggerRow.detail).where(TriggerRow.round_id == round_id)
+    return sorted({str(detail["who"]) for detail in session.scalars(taken) if detail.get("who")})

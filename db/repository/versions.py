@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from db.errors import NotFound
@@ -96,3 +96,21 @@ def children(session: Session, version: int, *, limit: int = 20) -> list[Release
     """The releases that were tuned from a version, newest first."""
     statement = rows_of(ReleaseRow).where(ReleaseRow.parent_version == version)
     return fetch_all(session, Release, statement.order_by(ReleaseRow.version.desc()).limit(limit))
+
+
+def around(session: Session, version: int) -> dict[int, Release]:
+    """The version with all that its next move depends on, in one query: its parent, what serves, what is on probation,
+    and the two accepted last.
+    """
+    serves = select(ServingRow.version).scalar_subquery()
+    parent = select(ReleaseRow.parent_version).where(ReleaseRow.version == version).scalar_subquery()
+    accepted = select(ReleaseRow.version).where(ReleaseRow.state == "accepted", ReleaseRow.generation.is_not(None))
+    newest = accepted.order_by(ReleaseRow.generation.desc()).limit(2).subquery()
+    chosen = or_(
+        ReleaseRow.version == version,
+        ReleaseRow.version == parent,
+        ReleaseRow.version == serves,
+        ReleaseRow.state == "probation",
+        ReleaseRow.version.in_(select(newest.c.version)),
+    )
+    return {each.version: each for each in fetch_all(session, Release, rows_of(ReleaseRow).where(chosen))}

@@ -8,6 +8,7 @@ from dashboards.views import (
     data,
     data_sample,
     keys_page,
+    label_studio,
     labelling,
     labels,
     labels_contested,
@@ -29,4 +30,5 @@ PARTS: tuple[Page | Action | File, ...] = (
     *settings.PARTS,
     *people.PARTS,
     *keys_page.PARTS,
+    *label_studio.PARTS,
 )

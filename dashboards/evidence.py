@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from dashboards.site import Site
 from db.errors import BlobError
 from db.records import Round, Task
 from monitoring.comparison import Comparison, compare, from_json
+from monitoring.measures.catalogue import MEASURES
 from monitoring.outcomes import UNANSWERED, Answers, PairedOutcomes, Provenance
 
 RESAMPLES = 500
@@ -36,6 +38,53 @@ class Sheet:
     def answers(self) -> Answers:
         """Its own side."""
         return self.outcomes.new if self.is_new else self.outcomes.old
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One metric of two versions on one part of the samples, as people read it; None where it cannot be said."""
+
+    metric: str
+    unit: str
+    slice: str
+    old: float | None
+    new: float | None
+    change: float | None
+    """Relative."""
+    low: float | None
+    high: float | None
+    """Bounds of the relative change, each held with 95 % confidence."""
+    sense: str
+    """`better` or `worse` if the whole interval says so, else `unclear`; `unknown` without an interval."""
+    guarded: bool
+    """The gate holds it to a limit."""
+    num_samples: int
+    num_items: int
+
+
+def change_of(row: Comparison) -> Change:
+    """A comparison as people read it."""
+    numbers = {name: _finite(getattr(row, name)) for name in ("old", "new", "low", "high")}
+    low, high = numbers["low"], numbers["high"]
+    sense = "unknown"
+    if low is not None and high is not None:
+        sign = 1 if row.higher_is_better else -1
+        sense = "unclear" if low <= 0 <= high else "better" if low * sign > 0 else "worse"
+    return Change(
+        metric=row.metric,
+        unit=MEASURES[row.metric].unit,
+        slice=row.slice,
+        **numbers,
+        change=_finite(row.relative_change),
+        sense=sense,
+        guarded=row.guarded,
+        num_samples=row.num_samples,
+        num_items=row.num_items,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
 
 
 def read_outcomes(site: Site, digest: str) -> PairedOutcomes:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dashboards.pages import Action, File, Page
 from dashboards.views import (
     audit,
+    compare,
     data,
     data_sample,
+    deciding,
     keys_page,
     label_studio,
     labelling,
@@ -16,12 +18,18 @@ from dashboards.views import (
     overview,
     people,
     settings,
+    version,
+    versions,
 )
 
 PARTS: tuple[Page | Action | File, ...] = (
     *audit.PARTS,
     *media.PARTS,
     *overview.PARTS,
+    *versions.PARTS,
+    *version.PARTS,
+    *compare.PARTS,
+    *deciding.PARTS,
     *labels.PARTS,
     *labels_contested.PARTS,
     *labelling.PARTS,

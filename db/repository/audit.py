@@ -101,3 +101,9 @@ def of_subjects(session: Session, subject: str, ids: Sequence[str], *, action: s
 def subjects(session: Session) -> list[str]:
     """What the trail is about: release, round, alert …"""
     return list(session.scalars(select(AuditRow.subject).distinct().order_by(AuditRow.subject)))
+
+
+def moves_of(session: Session, versions: Sequence[int]) -> list[AuditEntry]:
+    """Who sent these versions from one state to another, in the order in which they did."""
+    statement = rows_of(AuditRow).where(AuditRow.version.in_(list(versions)), AuditRow.to_state.is_not(None))
+    return fetch_all(session, AuditEntry, statement.order_by(AuditRow.id))

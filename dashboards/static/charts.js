@@ -105,7 +105,7 @@
           value: (_, value) => figure(value, told.unit),
         })),
       ],
-      cursor: { y: false, drag: { x: true, y: false } },
+      cursor: { y: false, drag: { x: true, y: false }, bind: { dblclick: () => () => { chart.reset.click(); return null; } } },
       hooks: {
         drawAxes: [(u) => limits(u, told)],
         draw: [(u) => happened(u, told)],
@@ -114,13 +114,15 @@
       },
     };
   }
+  // From where to where: what was asked for, or what there is.
+  function whole(told) { return told.span || [told.times[0], told.times[told.times.length - 1]]; }
   function near(chart, u) {
     const found = u.cursor.left < 0 ? [] : chart.told.marks.filter((mark) => Math.abs(u.valToPos(mark.at, "x") - u.cursor.left) <= NEAR_PX);
     chart.note.textContent = found.length ? found.map((mark) => `${moment(mark.at)}: ${mark.text}`).join(" · ") : chart.words;
   }
   function zoomed(chart, u) {
-    const { min, max } = u.scales.x, times = chart.told.times;
-    chart.zoom = times.length > 1 && (min > times[0] || max < times[times.length - 1]) ? { min, max } : null;
+    const { min, max } = u.scales.x, [first, last] = whole(chart.told);
+    chart.zoom = min > first + 0.5 || max < last - 0.5 ? { min, max } : null;
     chart.reset.hidden = chart.zoom === null;
   }
 
@@ -168,7 +170,8 @@
     chart.figure.classList.toggle("empty", empty);
     if (empty) { chart.reset.hidden = true; return; }
     chart.u = new uPlot(options(chart), [told.times, ...told.series.map((line) => line.values)], chart.plot);
-    if (kept) chart.u.setScale("x", kept);
+    const [min, max] = whole(told);
+    if (kept || told.span) chart.u.setScale("x", kept || { min, max });
     chart.figure.dataset.drawn = told.times.length;
   }
   async function load(chart) {

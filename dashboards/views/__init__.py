@@ -18,6 +18,9 @@ from dashboards.views import (
     monitoring,
     overview,
     people,
+    round,
+    round_curves,
+    rounds,
     series,
     settings,
     version,
@@ -42,5 +45,8 @@ PARTS: tuple[Page | Action | File, ...] = (
     *settings.PARTS,
     *people.PARTS,
     *keys_page.PARTS,
+    *rounds.PARTS,
+    *round.PARTS,
+    *round_curves.PARTS,
     *label_studio.PARTS,
 )

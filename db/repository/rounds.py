@@ -151,9 +151,10 @@ def get_round(session: Session, round_id: int) -> Round:
     return found
 
 
-def list_rounds(session: Session, *, limit: int = 100) -> list[Round]:
-    """Rounds, the latest first."""
-    return _records(session, rows_of(RoundRow).order_by(RoundRow.id.desc()).limit(limit))
+def list_rounds(session: Session, *, before: int | None = None, limit: int = 100) -> list[Round]:
+    """Rounds, the latest first; only those with smaller ids than `before`."""
+    statement = rows_of(RoundRow) if before is None else rows_of(RoundRow).where(RoundRow.id < before)
+    return _records(session, statement.order_by(RoundRow.id.desc()).limit(limit))
 
 
 def with_evidence(session: Session, versions: Sequence[int], *, limit: int = 8) -> list[Round]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dashboards.pages import Action, File, Page
 from dashboards.views import (
+    alerts,
     audit,
     compare,
     data,
     data_sample,
     deciding,
+    delivery,
     keys_page,
     label_studio,
     labelling,
@@ -18,6 +20,7 @@ from dashboards.views import (
     monitoring,
     overview,
     people,
+    reports,
     round,
     round_curves,
     rounds,
@@ -33,6 +36,9 @@ PARTS: tuple[Page | Action | File, ...] = (
     *overview.PARTS,
     *series.PARTS,
     *monitoring.PARTS,
+    *reports.PARTS,
+    *delivery.PARTS,
+    *alerts.PARTS,
     *versions.PARTS,
     *version.PARTS,
     *compare.PARTS,

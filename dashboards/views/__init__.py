@@ -24,6 +24,7 @@ from dashboards.views import (
     round,
     round_curves,
     rounds,
+    schedules,
     series,
     settings,
     version,
@@ -54,5 +55,6 @@ PARTS: tuple[Page | Action | File, ...] = (
     *rounds.PARTS,
     *round.PARTS,
     *round_curves.PARTS,
+    *schedules.PARTS,
     *label_studio.PARTS,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,9 +16,10 @@ import numpy as np
 from benchmarks.harness import Figure, figure
 from benchmarks.monitor_home import Watched, live
 from benchmarks.monitor_models import PIECES, SLOW
-from benchmarks.monitor_service import Live, usual_core, wait_until
+from benchmarks.monitor_service import FIRST, Live, prefer, usual_core, wait_until
 from benchmarks.monitor_traffic import Clients, Question, Stream
 from benchmarks.serve_home import workspace
+from benchmarks.serve_load import Load, loading
 from db.records import Alert
 from db.repository import alerts
 from flows.steps.known import baseline_in_force
@@ -34,6 +34,9 @@ HOLD_S = 5.0
 """A fault lasts that much longer than its detection, so that others have time to follow."""
 SHORT = ("camera inverted", "service killed")
 ACCURACY = frozenset({"accuracy low", "accuracy low in a domain"})
+STARTING = frozenset({"service down", "service failing"})
+"""A service that starts again is gone for some seconds and then refuses requests for some, which lasts longer than the
+accelerated rules wait; at their own pace it is over before."""
 DAMAGE = frozenset({"embeddings drift", "alignment error high", "modality balance low"})
 
 
@@ -50,7 +53,7 @@ class Fault:
     """Alerts that are right too: the model really is worse, or the service really is slower."""
     change: Callable[[Sample], Sample] = lambda sample: sample
     flips: bool = False
-    on: Callable[[Live, Clients], AbstractContextManager[None]] = lambda _live, _clients: nullcontext()
+    on: Callable[[Live], AbstractContextManager[None]] = lambda _live: nullcontext()
 
     def wants(self, alert: Alert) -> bool:
         """Whether this is the alert that must come."""
@@ -135,16 +138,27 @@ def flag(name: str, live_: Live) -> Iterator[None]:
 
 
 @contextmanager
-def flooded(clients: Clients) -> Iterator[None]:
-    """Many clients more that never pause."""
-    until = threading.Event()
-    started = clients.more(FLOOD, until)
+def flooded(live_: Live) -> Iterator[None]:
+    """Many clients more that never pause, from a process of their own, with the service's priority."""
+    bodies = live_.faults.with_suffix(".jsonl")
+    rows = live(NUM_QUESTIONS, seed=5)
+    bodies.write_text("".join(Question.of(row).body.decode() + "\n" for row in rows), encoding="utf-8")
+    load = Load(port=live_.port, path="/v1/predict", bodies=str(bodies), clients=FLOOD)
+    prefer(FIRST)
     try:
-        yield
+        with loading(load):
+            yield
     finally:
-        until.set()
-        for thread in started:
-            thread.join(timeout=15)
+        prefer(0)
+
+
+@contextmanager
+def in_pieces(live_: Live) -> Iterator[None]:
+    """Memory in pieces until the service is started again, which is the mend that the rule names."""
+    with flag(PIECES, live_):
+        yield
+    with killed(live_):
+        """Started again at its end."""
 
 
 @contextmanager
@@ -186,16 +200,16 @@ FAULTS = (
         follows=DAMAGE | ACCURACY,
         change=foreign,
     ),
-    Fault(name="slow encoder", must="latency high", on=lambda live_, _: flag(SLOW, live_)),
+    Fault(name="slow encoder", must="latency high", on=lambda live_: flag(SLOW, live_)),
     Fault(name="instructions ignored", must="instructions not followed", follows=ACCURACY, change=ignoring),
     Fault(
         name="CPU saturated",
         must="device busy",
         follows=frozenset({"latency high"}),
-        on=lambda _, clients: flooded(clients),
+        on=lambda live_: flooded(live_),
     ),
-    Fault(name="memory fragmented", must="memory fragmented", on=lambda live_, _: flag(PIECES, live_)),
-    Fault(name="service killed", must="service down", on=lambda live_, _: killed(live_)),
+    Fault(name="memory fragmented", must="memory fragmented", follows=STARTING, on=lambda live_: in_pieces(live_)),
+    Fault(name="service killed", must="service down", follows=STARTING, on=lambda live_: killed(live_)),
     Fault(name="labels flipped", must="accuracy low", follows=ACCURACY, flips=True),
 )
 
@@ -244,7 +258,7 @@ def try_fault(fault: Fault, watcher: Watcher, clients: Clients, clean: Stream, s
     def found() -> list[Alert]:
         return [alert for alert in watcher.alerts(began) if fault.wants(alert)]
 
-    with fault.on(watcher.live, clients):
+    with fault.on(watcher.live):
         clients.stream = Stream(questions=faulty, flips=fault.flips, pause_s=clean.pause_s)
         is_detected = holds_within(lambda: bool(found()), DETECT_S)
         if is_detected:

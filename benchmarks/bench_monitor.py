@@ -36,9 +36,9 @@ HEADLINES = {
 }
 NOTES = (
     "The live service and the pulse are processes of their own on one home, with a model of width 64 trained on "
-    "tri-digits for two tasks (the digit, and whether it is even); the service has one core, and priority over other "
-    "work on the machine where that may be given. Clients ask over HTTP and "
-    "give the right answer as feedback to half of what they asked.",
+    "tri-digits for two tasks (the digit, and whether it is even); the service has one core, and both priority over "
+    "other work on the machine where that may be given. Clients ask over HTTP and give the right answer as feedback to "
+    "half of what they asked.",
     "What is accelerated: every duration of the default rules (window, for, keep_firing_for, group intervals) is a "
     "sixtieth, no window is longer than 60 s (of the day of accuracy), the pulse judges each second and asks samples "
     "again each five seconds. Metrics, bounds, hysteresis, numbers of samples, confidences and inhibitions are read "

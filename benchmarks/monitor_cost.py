@@ -15,10 +15,11 @@ import httpx
 import numpy as np
 
 from benchmarks.harness import Figure, figure, figure_of
-from benchmarks.monitor_faults import NUM_QUESTIONS, Watcher, warm_up
+from benchmarks.monitor_damage import NUM_QUESTIONS
 from benchmarks.monitor_home import SPEED, Watched, live
 from benchmarks.monitor_service import Live, usual_core
 from benchmarks.monitor_traffic import Clients, Question, Stream
+from benchmarks.monitor_watcher import Watcher, warm_up
 from benchmarks.serve_home import workspace
 from db.records import NewPrediction
 from db.repository import predictions
@@ -31,7 +32,7 @@ from flows.workspace import Workspace
 from monitoring.alerting.reading import default_text, parse_rules
 from monitoring.reports import DRIFT, make
 
-LOADS_PER_S = (10, 50)
+LOADS_PER_S = (50, 10)
 """Answers a second that the share of CPU is told for; the first is the figure's."""
 RULES_S, PROBE_S, DAY_S = 60.0, 300.0, 86400.0
 BLOCK_S = 8.0
@@ -68,15 +69,15 @@ def figures(watched: Watched, short: bool) -> tuple[dict[str, Figure], list[str]
         "scrape_cpu_ms": figure(1000 * scrape_s, "ms"),
         "probe_cpu_s": figure(probe_s, "s"),
         "measurements_per_day": figure(rows_turn * DAY_S / RULES_S + rows_probe * DAY_S / PROBE_S, "rows"),
-        "predictions_per_day_at_10_s": figure(LOADS_PER_S[0] * DAY_S, "rows"),
+        "predictions_per_day_at_10_s": figure(LOADS_PER_S[1] * DAY_S, "rows"),
     }
     return made | report_cost(watched, REPORT_ROWS_SHORT if short else REPORT_ROWS), list(NOTES)
 
 
 NOTES = (
     "Cost: monitor_cpu_share is the CPU of a turn of the default rules each minute, of asking 64 samples again each "
-    "five minutes, and of the service's page of metrics, over the service's own CPU at 10 answers a second, its log of "
-    "answers included; at 50 a second it is told apart. The pulse's process was loaded before, torch included; its "
+    "five minutes, and of the service's page of metrics, over the service's own CPU at 50 answers a second, its log of "
+    "answers included; at 10 a second it is told apart. The pulse's process was loaded before, torch included; its "
     "other jobs (delivery, triggers) are not in it.",
     "added_latency_share: the pulse at sixty times the usual pace is stopped and continued in turns of 8 s (SIGSTOP, "
     "SIGCONT) under the same clients; the relative rise of the mean latency is divided by sixty, as a turn comes that "
@@ -113,7 +114,8 @@ def cpu_of_service(live_: Live, num: Callable[[], int], seconds: float) -> float
     """CPU seconds of the service for each of what is counted, over some time."""
     before, spent = num(), live_.service.cpu_s()
     time.sleep(seconds)
-    return (live_.service.cpu_s() - spent) / max(num() - before, 1)
+    done = num() - before
+    return (live_.service.cpu_s() - spent) / max(done, 1)
 
 
 def counted(fetch: Fetch, num: int) -> Callable[[], int]:
@@ -184,7 +186,7 @@ def shares(request_s: float, turn_s: float, scrape_s: float, probe_s: float) -> 
     """CPU of monitoring over that of the service, by load.
 
     >>> shares(0.01, 0.06, 0.0, 0.3)["monitor_cpu_share"]["value"]
-    0.02
+    0.004
     """
     monitor = (turn_s + scrape_s) / RULES_S + probe_s / PROBE_S
     made = {"monitor_cpu_share": figure(round(monitor / (LOADS_PER_S[0] * request_s), 12), "ratio")}

@@ -11,7 +11,7 @@ from statistics import fmean, median
 from benchmarks.harness import Figure, figure, figure_of
 from benchmarks.monitor_home import Watched
 from benchmarks.monitor_ours import alarms
-from benchmarks.monitor_streams import AT, FAULTY, Column, Columns, Streams, first_delay, joined
+from benchmarks.monitor_streams import AT, CLEAN_ROWS, FAULTY, Column, Columns, Streams, first_delay, joined
 from benchmarks.serve_peers import Unavailable, built
 from benchmarks.serve_process import ROOT, one_thread
 from monitoring.reports import DRIFT, make
@@ -20,7 +20,7 @@ from omni_model.checkpoint import load
 SEEDS, SEEDS_SHORT = (1, 2, 3), (1,)
 NEEDS = ("river==0.26.1", "nannyml==0.13.1", "statsmodels")
 WINDOW = 64
-CLEAN_WINDOWS, FAULTY_WINDOWS = 6, 3
+CLEAN_WINDOWS, CLEAN_SHORT, FAULTY_WINDOWS = 4, 2, 2
 """Windows that Evidently sees of each stream; a report of 19 columns takes seconds."""
 Found = dict[str, dict[str, list[int]]]
 
@@ -43,19 +43,20 @@ def figures(watched: Watched, short: bool) -> tuple[dict[str, Figure], list[str]
         of_seeds.append(found)
     made: dict[str, Figure] = {}
     for detector in of_seeds[0]:
-        made |= figures_of(detector, [found[detector] for found in of_seeds if detector in found], seeds)
+        seen = samples_seen(detector, short=short)
+        made |= figures_of(detector, [found[detector] for found in of_seeds if detector in found], seeds, seen)
     return made, [*NOTES, *(table(detector, of_seeds) for detector in of_seeds[0]), *notes]
 
 
 NOTES = (
     "Peers: one stream a fault and seed, 320 clean samples and then 256 faulty ones, and a clean one of 640, answered "
     "by the model that the service serves; everybody has the same 384 clean samples as reference, and feedback on "
-    "every answer. Ours is the product's measures, default rules and state machine on the last 64 samples, a look "
-    "each 32 samples that counts for two minutes; latency and resources are not in it, nor is the balance of modalities. The "
-    "others get confidence, error, the simple descriptors and two principal components of each modality's embeddings "
-    "as columns, and their defaults. Evidently's data drift preset sees windows of 64: `dataset` is its own verdict "
-    "(half of the columns), `any` is any column. River's detectors watch each column, or the model's confidence and "
-    "errors alone. NannyML has chunks of 64. A window that the fault has not filled counts for nobody.",
+    "every answer. Ours is the product's measures, default rules and state machine on the last 64 samples, a look each "
+    "32 samples that counts for two minutes; latency, resources and the balance of modalities are not in it. The others "
+    "get confidence, error, the simple descriptors and two principal components of each modality's embeddings as "
+    "columns, and their defaults. Evidently's data drift preset sees windows of 64: `dataset` is its own verdict (half "
+    "of the columns), `any` is any column. River's detectors watch each column, or the model's confidence and errors "
+    "alone. NannyML has chunks of 64. A window that the fault has not filled counts for nobody.",
     "delay_* is the median over seeds of the samples from the fault to the first alarm of those that came; missed_* "
     "are streams without one. false_per_1000_* are alarms on the clean stream by its samples: a window or chunk in "
     "alarm is one, a rule that fires is one.",
@@ -78,7 +79,7 @@ def evidently(reference: Mapping[str, Column], tables: Mapping[str, Mapping[str,
     found: Found = {"evidently dataset": {}, "evidently any": {}}
     for name, columns in tables.items():
         first = 0 if name == "clean" else AT
-        num = (2 if short else CLEAN_WINDOWS) if name == "clean" else (1 if short else FAULTY_WINDOWS)
+        num = (CLEAN_SHORT if short else CLEAN_WINDOWS) if name == "clean" else (1 if short else FAULTY_WINDOWS)
         dataset, either = found["evidently dataset"].setdefault(name, []), found["evidently any"].setdefault(name, [])
         for start in range(first, first + num * WINDOW, WINDOW):
             window = {key: values[start : start + WINDOW] for key, values in columns.items()}
@@ -112,10 +113,11 @@ def others(watched: Watched, reference: Mapping[str, Column], tables: Mapping[st
     return found
 
 
-def figures_of(detector: str, found: Sequence[Mapping[str, Sequence[int]]], seeds: Sequence[int]) -> dict[str, Figure]:
+def figures_of(
+    detector: str, found: Sequence[Mapping[str, Sequence[int]]], seeds: Sequence[int], seen: int
+) -> dict[str, Figure]:
     """A detector's median delay, its misses, and its false alarms."""
     key = detector.replace(" ", "_").replace(",", "").replace("-", "_")
-    seen = samples_seen(detector)
     delays = [first_delay(each[name]) for each in found for name in FAULTY]
     known = [delay for delay in delays if delay is not None]
     return {
@@ -125,9 +127,10 @@ def figures_of(detector: str, found: Sequence[Mapping[str, Sequence[int]]], seed
     }
 
 
-def samples_seen(detector: str) -> int:
+def samples_seen(detector: str, *, short: bool) -> int:
     """Clean samples that a detector saw."""
-    return CLEAN_WINDOWS * WINDOW if detector.startswith("evidently") else 640
+    windows = CLEAN_SHORT if short else CLEAN_WINDOWS
+    return windows * WINDOW if detector.startswith("evidently") else CLEAN_ROWS
 
 
 def table(detector: str, of_seeds: Sequence[Found]) -> str:

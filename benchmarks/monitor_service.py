@@ -22,7 +22,7 @@ from benchmarks.serve_process import ROOT, free_port, one_thread
 
 START_S, END_S = 90.0, 15.0
 FIRST = -19
-"""Priority of the service, where it may be given."""
+"""Priority of service and pulse, where it may be given."""
 
 
 @dataclass
@@ -35,13 +35,11 @@ class Process:
     core: int | None = None
     """The only core that it may run on."""
     _running: subprocess.Popen[bytes] | None = None
-    _spent_s: float = 0.0
 
     def start(self) -> None:
         """Start it; its output goes to the log."""
-        command = list(self.command)
-        if self.core is not None:
-            command = [sys.executable, "-c", PINNED, str(self.core), str(FIRST), *command]
+        core = "" if self.core is None else str(self.core)
+        command = [sys.executable, "-c", PREFERRED, core, str(FIRST), *self.command]
         with self.log.open("ab") as output:
             self._running = subprocess.Popen(
                 command,
@@ -91,9 +89,10 @@ class Process:
             running.wait()
 
 
-PINNED = """
+PREFERRED = """
 import os, sys
-os.sched_setaffinity(0, {int(sys.argv[1])})
+if sys.argv[1]:
+    os.sched_setaffinity(0, {int(sys.argv[1])})
 try:
     os.setpriority(os.PRIO_PROCESS, 0, int(sys.argv[2]))
     open("/proc/self/autogroup", "w").write(sys.argv[2])
@@ -101,7 +100,8 @@ except OSError:
     pass
 os.execv(sys.argv[3], sys.argv[3:])
 """
-"""Runs a command on one core and, where that is allowed, before other work: what is measured is the service's doing."""
+"""Runs a command, on one core if it is named and before other work where that is allowed: what is measured is to be the
+product's own doing."""
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.monitor_faults import deaf, foreign, ignoring, inverted, silent
+from benchmarks.monitor_damage import deaf, foreign, ignoring, inverted, silent
 from benchmarks.monitor_home import live
 from benchmarks.monitor_traffic import wrong_of
 from monitoring.measures.descriptors import describe

@@ -119,3 +119,11 @@ def test_of_a_rollback_and_an_approval_of_another_release_exactly_one_wins(share
     assert told[0][0] == 200, "the approval cannot go first while another version is on probation"
     assert told[1][0] == 409
     assert (state(shared, 2), state(shared, 3)) == ("rolled_back", "awaiting_approval")
+
+
+def test_the_pages_open_over_each_kind_of_database(shared: Place) -> None:
+    with shared.as_("viewer") as client:
+        for path in ("/", "/versions", "/versions?state=probation", "/versions/2", "/compare?old=1&new=2"):
+            assert client.get(path).status_code == 200, path
+        assert client.get("/index.json").json()["serving"]["version"] == 2
+        assert client.get("/versions/2.json").json()["line"][1]["version"] == 1

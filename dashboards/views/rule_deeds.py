@@ -79,9 +79,9 @@ def _change(deed: Deed, seen: str, action: str, why: str, *, text: str | None, n
             raise IllegalMove(f"The rules are in {before.where}. Change that file.")
         if before.digest != seen:
             raise IllegalMove("The rules were changed since this page was shown. Look at them again and decide anew.")
-        site.blobs.put(before.text.encode())
+        earlier = site.blobs.put(before.text.encode())
         after = "" if text is None else site.blobs.put(text.encode())
-        numbers: dict[str, Any] = {"before": before.digest, "after": after, "num_rules": num_rules}
+        numbers: dict[str, Any] = {"before": earlier, "after": after, "num_rules": num_rules}
         audit.add(
             session,
             who=deed.person.name,

@@ -23,7 +23,7 @@ def save_rules(ws: Workspace, text: str, *, who: str, why: str) -> Path:
     """Check a text and put it in force; the text before is kept as a blob. `ValueError` where settings name a file."""
     text = rule_file.cleaned(text)
     rules = InForce(text=text, path=None, is_named=False).rules(ws.settings.notify.names)
-    _change(ws, "saved", who, why, after=rule_file.digest_of(text), num_rules=len(rules.rules), text=text)
+    _change(ws, "saved", who, why, num_rules=len(rules.rules), text=text)
     return rule_file.save(ws.home, text)
 
 
@@ -31,18 +31,16 @@ def reset_rules(ws: Workspace, *, who: str, why: str) -> bool:
     """Put the program's own rules in force again; False if they are already."""
     if text_in_force(ws).path is None:
         return False
-    _change(ws, "reset", who, why, after="", num_rules=0, text="")
+    _change(ws, "reset", who, why, num_rules=0, text="")
     return rule_file.reset(ws.home)
 
 
-def _change(ws: Workspace, action: str, who: str, why: str, *, after: str, num_rules: int, text: str) -> None:
+def _change(ws: Workspace, action: str, who: str, why: str, *, num_rules: int, text: str) -> None:
     before = text_in_force(ws)
     if before.is_named:
         raise ValueError(f"The rules are in {before.where}. Change that file.")
-    ws.blobs.put(before.text.encode())
-    if text:
-        ws.blobs.put(text.encode())
-    numbers = {"before": before.digest, "after": after, "num_rules": num_rules}
+    after = ws.blobs.put(text.encode()) if text else ""
+    numbers = {"before": ws.blobs.put(before.text.encode()), "after": after, "num_rules": num_rules}
     with ws.database.write() as session:
         audit.add(
             session,

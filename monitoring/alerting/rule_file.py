@@ -62,7 +62,7 @@ def in_force(home: Path, named: str = "") -> InForce:
 
 
 def digest_of(text: str) -> str:
-    """SHA-256 of a text, in hexadecimal; the name that the blob store gives it too.
+    """SHA-256 of a text, in hexadecimal.
 
     >>> digest_of("")[:8]
     'e3b0c442'

@@ -41,8 +41,11 @@ def lived_in(filled: places.Place, tmp_path: Path) -> Iterator[places.Place]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A real browser without a window, no longer than a file of tests: while it is there, Playwright's event loop runs in
-    the main thread, where other tests want their own. It is the machine's own, or the one that the variable CHROMIUM names."""
+    """A real browser without a window: the machine's own, or the one that the variable CHROMIUM names.
+
+    It stays no longer than a file of tests, because while it is there Playwright's event loop runs in the main thread,
+    where other tests want a loop of their own.
+    """
     with sync_playwright() as driver:
         path = FOUND or driver.chromium.executable_path
         if not Path(path).exists():

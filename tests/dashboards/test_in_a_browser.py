@@ -14,6 +14,8 @@ from tests.dashboards.walks import paths
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SERIOUS = ("serious", "critical")
+WITHOUT_SNAPSHOT = "/reports/1"
+"""Its snapshot is not in the store: the frame says so, and the browser notes the 404."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def test_a_page_is_whole_in_both_themes_and_on_a_phone(chromium: Browser, site: 
             bad = [(each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] in SERIOUS]
             assert not bad, (path, dark, phone)
             assert sight.overflow <= 0, f"{path} is {sight.overflow} px too wide (phone: {phone})"
-            assert not sight.complaints, path
+            assert path == WITHOUT_SNAPSHOT or not sight.complaints, path
 
 
 def test_what_nobody_is_signed_in_for_leads_to_the_door_and_back(chromium: Browser, site: places.Place) -> None:

@@ -28,7 +28,7 @@ CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-c
 
 IS_QUICK := $(filter-out 0,$(QUICK))
 
-.PHONY: help run test check format lock bench-report clean set-up soak
+.PHONY: help run test check format lock promtool bench-report browser clean set-up soak
 
 help:
 	@echo "make run      set up on first use, then run the whole loop on the embedded data (ARGS=... goes to omniloop demo)"
@@ -38,6 +38,8 @@ help:
 	@echo "make bench-NAME [QUICK=1]   measure one subject: $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))"
 	@echo "make bench-report           render docs/benchmarks.md from benchmarks/results"
 	@echo "make soak                   an hour of mixed load on the live service (ARGS=\"--minutes 5\"); memory must stay flat"
+	@echo "make browser  a Chromium for the tests of the pages, unless there is one (Debian: as root)"
+	@echo "make promtool               fetch Prometheus (Debian) for the tests of its rules, without installing it"
 	@echo "make lock [UPGRADE=1]       pin every dependency anew in $(LOCK)"
 	@echo "make set-up   only create $(VENV) and install (PYTHON=python3.12, TORCH_ARGS=... as the Makefile's head says)"
 	@echo "make clean    remove $(VENV) and caches; your data in .omniloop stays"
@@ -65,6 +67,23 @@ bench-%: $(SET_UP)
 
 soak: $(SET_UP)
 	$(BIN)/python -m benchmarks.serve_soak $(ARGS)
+
+# Debian's own where apt may be used, else the one that Playwright brings.
+browser: $(SET_UP)
+	@command -v chromium chromium-browser >/dev/null || { \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+		else $(BIN)/playwright install chromium; fi; }
+
+# Debian's package, unpacked beside the environment: no root, no service. Tests of rules and metrics use it if it is there.
+promtool: $(VENV)/prometheus/usr/bin/promtool
+
+$(VENV)/prometheus/usr/bin/promtool: | $(VENV)/.python
+	@command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || \
+		{ echo "apt-get and dpkg-deb are needed. Elsewhere, put promtool and prometheus into PATH."; exit 1; }
+	@mkdir -p $(VENV)/prometheus
+	@cd $(VENV)/prometheus && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb
+	@$@ --version | head -n 1
 
 lock: $(BIN)/uv
 	@$(BIN)/uv pip compile pyproject.toml --group dev --extra benchmarks --extra loop --universal --python-version 3.11 \

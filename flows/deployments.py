@@ -14,8 +14,14 @@ if TYPE_CHECKING:
 
 NAME = "omniloop"
 """The deployment's name under each flow."""
-SERVED = ("flows.retrain.retrain", "flows.fit_selector.fit_selector", "flows.report.report")
-"""Entry points of the flows that ``omniloop up`` runs when Prefect asks for it."""
+SERVED = (
+    "flows.retrain.retrain",
+    "flows.fit_selector.fit_selector",
+    "flows.report.report",
+    "flows.watch.watch",
+    "flows.baseline.baseline",
+)
+"""Entry points of the flows that ``omniloop up`` runs when Prefect asks for it; the first one makes rounds."""
 
 
 def flow_name(entrypoint: str) -> str:
@@ -28,6 +34,18 @@ def flow_name(entrypoint: str) -> str:
     if not module or ":" in entrypoint or "/" in entrypoint:
         raise ValueError(f"A flow is named by its module path, got {entrypoint!r}. Write it like {SERVED[0]}.")
     return function.replace("_", "-")
+
+
+def entrypoint_of(name: str) -> str:
+    """The entry point of a flow that is served, by its name; `ValueError` for any other.
+
+    >>> entrypoint_of("fit-selector")
+    'flows.fit_selector.fit_selector'
+    """
+    known = {flow_name(entrypoint): entrypoint for entrypoint in SERVED}
+    if name not in known:
+        raise ValueError(f"There is no flow {name!r} to start by the clock. There are {', '.join(known)}.")
+    return known[name]
 
 
 def full_name(entrypoint: str) -> str:

@@ -2,7 +2,7 @@
 
 Short jobs, one after the other in one thread: deliver the outbox and its notices, watch a probation, judge a trial,
 hold the rules to what is measured, check the triggers, start the round that is due, fit a selector that is missing,
-forget what the log kept long enough, and say that all is well by touching a file. A job that fails is told of, by the
+forget what was kept long enough, and say that all is well by touching a file. A job that fails is told of, by the
 log and by an alert, and tried again when it is due again. Every job can be cut off at any point: all that it does is
 in transactions.
 """
@@ -20,9 +20,8 @@ from pathlib import Path
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from sqlalchemy.orm import Session
 
-from db.repository import alerts, mirrors, outbox, probation, trials, versions
+from db.repository import alerts, mirrors, outbox, trials, versions
 from flows.home import HomeError, exclusive
 from flows.refitting import Refitter
 from flows.round_runs import prefect_runs
@@ -30,6 +29,7 @@ from flows.settings import Settings, SettingsError
 from flows.starting import Starter
 from flows.steps.heartbeat import send_heartbeat
 from flows.steps.notifying import notify
+from flows.steps.tidying import tidy
 from flows.steps.triggering import check_triggers
 from flows.steps.watching_rules import watch_rules
 from flows.telemetry import silence
@@ -67,6 +67,7 @@ class Pulse:
             "probation": (config.probation_s, self.watch),
             "trials": (config.probation_s, self.judge),
             "forget": (config.forget_s, self.forget),
+            "tidy": (config.tidy_s, lambda: tidy(self._ws)),
             "triggers": (config.triggers_s, lambda: check_triggers(self._ws)),
             "rounds": (config.rounds_s, self._starter.step),
             "selectors": (config.selectors_s, self._refitter.step),
@@ -96,7 +97,7 @@ class Pulse:
         """Score feedback on the version on probation if there is new one; says whether it did."""
         with self._ws.database.read() as session:
             release = versions.on_probation(session)
-            waiting = set() if release is None else _unscored(session, release.version)
+            waiting = set() if release is None else mirrors.unscored(session, release.version)
         if release is None:
             self._watched = None
             return False
@@ -107,7 +108,7 @@ class Pulse:
 
         watch_probation(self._ws)
         with self._ws.database.read() as session:
-            self._watched = release.version, frozenset(_unscored(session, release.version))
+            self._watched = release.version, frozenset(mirrors.unscored(session, release.version))
         return True
 
     def judge(self) -> bool:
@@ -203,12 +204,6 @@ class Pulse:
                 alerts.resolve(session, _alert(name), now=self._ws.clock())
             self._failing.discard(name)
             self._settled.add(name)
-
-
-def _unscored(session: Session, version: int) -> set[str]:
-    """Predictions with feedback that are no pair yet."""
-    mirrored = mirrors.pairs(session, version, versions.serving(session).previous_version or 0)
-    return {entry.prediction.id for entry in probation.unscored(session, version)} | {pair.key for pair in mirrored}
 
 
 def _alert(name: str) -> str:

@@ -20,6 +20,8 @@ class PulseConfig:
     """Between two looks for feedback on a version on probation or on trial."""
     forget_s: float = 300.0
     """Between two looks for what the log of answers has kept long enough."""
+    tidy_s: float = 900.0
+    """Between two looks for measurements, notices, silences and reports that were kept long enough."""
     triggers_s: float = 30.0
     """Between two checks whether new labels, drift or performance ask for a round."""
     rounds_s: float = 5.0

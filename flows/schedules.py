@@ -1,4 +1,4 @@
-"""When rounds start by the clock: schedules on a flow's deployment in Prefect, added, listed, paused, resumed, removed.
+"""What starts by the clock: schedules on a flow's deployment in Prefect, added, listed, paused, resumed, removed.
 
 Each function takes the API to talk to, from :func:`flows.prefect_server.prefect_api`. The schedules are Prefect's own:
 they show on its pages, outlive a restart, and fire while ``omniloop up`` runs.
@@ -6,13 +6,13 @@ they show on its pages, outlive a restart, and fire while ``omniloop up`` runs.
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from flows.deployments import SERVED, client, ensure, full_name
+from flows.deployments import SERVED, client, ensure, flow_name, full_name
 from flows.prefect_server import Api
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Schedule:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     next_runs: tuple[datetime, ...] = ()
     """In the schedule's time zone, soonest first; empty while paused."""
+    flow: str = ""
+    """Name of the flow that it starts."""
 
 
 def parse_every(text: str) -> timedelta:
@@ -82,13 +84,27 @@ def add(
             raise ScheduleError(f"There is a schedule {name!r} already. Remove it first, or choose another name.")
         made = DeploymentScheduleCreate(schedule=wanted, active=True, parameters=dict(parameters or {}), slug=name)
         created = connection.create_deployment_schedules(deployment.id, [made])
-    return _described(created[0], num_next=3)
+    return _described(created[0], 3, entrypoint)
 
 
 def present(api: Api, *, entrypoint: str = SERVED[0], num_next: int = 3) -> list[Schedule]:
     """All schedules of the flow, by name, each with its ``num_next`` next runs."""
     with client(api) as connection:
-        return [_described(known, num_next) for _, known in sorted(_known(connection, entrypoint).items())]
+        return [_described(known, num_next, entrypoint) for _, known in sorted(_known(connection, entrypoint).items())]
+
+
+def present_of_all(api: Api, *, entrypoints: Sequence[str] = SERVED) -> list[Schedule]:
+    """The schedules of every flow that is served, flow by flow."""
+    return [schedule for entrypoint in entrypoints for schedule in present(api, entrypoint=entrypoint)]
+
+
+def home_of(api: Api, name: str, *, entrypoints: Sequence[str] = SERVED) -> str:
+    """The entry point of the flow that has the schedule; :class:`ScheduleError` if none has."""
+    known = present_of_all(api, entrypoints=entrypoints)
+    for entrypoint in entrypoints:
+        if any((schedule.name, schedule.flow) == (name, flow_name(entrypoint)) for schedule in known):
+            return entrypoint
+    raise _unknown(name, [schedule.name for schedule in known])
 
 
 def pause(api: Api, name: str, *, entrypoint: str = SERVED[0]) -> Schedule:
@@ -112,7 +128,7 @@ def _switch(api: Api, name: str, entrypoint: str, *, active: bool) -> Schedule:
     with client(api) as connection:
         found = _one(connection, name, entrypoint)
         connection.update_deployment_schedule(found.deployment_id, found.id, active=active)
-        return _described(_one(connection, name, entrypoint), num_next=3)
+        return _described(_one(connection, name, entrypoint), 3, entrypoint)
 
 
 def _known(connection: "SyncPrefectClient", entrypoint: str) -> dict[str, "DeploymentSchedule"]:
@@ -128,9 +144,13 @@ def _known(connection: "SyncPrefectClient", entrypoint: str) -> dict[str, "Deplo
 def _one(connection: "SyncPrefectClient", name: str, entrypoint: str) -> Any:
     known = _known(connection, entrypoint)
     if name not in known:
-        names = ", ".join(sorted(known)) or "none yet"
-        raise ScheduleError(f"There is no schedule {name!r}. Present: {names}. `omniloop schedule list` shows them.")
+        raise _unknown(name, known)
     return known[name]
+
+
+def _unknown(name: str, known: Iterable[str]) -> ScheduleError:
+    names = ", ".join(sorted(known)) or "none yet"
+    return ScheduleError(f"There is no schedule {name!r}. Present: {names}. `omniloop schedule list` shows them.")
 
 
 def _schedule(cron: str | None, every: timedelta | None, time_zone: str) -> Any:
@@ -154,7 +174,7 @@ def _schedule(cron: str | None, every: timedelta | None, time_zone: str) -> Any:
         ) from error
 
 
-def _described(known: Any, num_next: int) -> Schedule:
+def _described(known: Any, num_next: int, entrypoint: str) -> Schedule:
     schedule = known.schedule
     zone = schedule.timezone or "UTC"
     cron = getattr(schedule, "cron", None)
@@ -165,6 +185,7 @@ def _described(known: Any, num_next: int) -> Schedule:
         active=known.active,
         parameters=known.parameters,
         next_runs=tuple(_next_runs(schedule, num_next, zone)) if known.active else (),
+        flow=flow_name(entrypoint),
     )
 
 

@@ -16,9 +16,12 @@ from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from flows.dashboard_config import DashboardConfig
 from flows.edge.config import EdgeConfig
+from flows.keep_config import KeepConfig
 from flows.pulse_config import PulseConfig
 from flows.service.config import ServiceConfig
+from flows.tracing_config import TracingConfig
 from monitoring.alerting.rules_config import AlertingConfig
 from monitoring.config import GateConfig, ProbationConfig, TriggerConfig
 from monitoring.notify_config import NotifyConfig
@@ -126,6 +129,9 @@ class Settings(BaseSettings):
     pulse: PulseConfig = Field(default_factory=PulseConfig)
     service: ServiceConfig = Field(default_factory=ServiceConfig)
     edge: EdgeConfig = Field(default_factory=EdgeConfig)
+    tracing: TracingConfig = Field(default_factory=TracingConfig)
+    keep: KeepConfig = Field(default_factory=KeepConfig)
+    dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
 
     @classmethod
     def settings_customise_sources(

@@ -10,6 +10,8 @@ import httpx
 from flows.deployments import SERVED
 from flows.home import exclusive, prepare
 from flows.leftovers import sweep
+from flows.pages import address, owner, sign_in_link, wiring, write_wiring
+from flows.pages import command as pages_command
 from flows.prefect_server import (
     USUAL_PORT,
     Api,
@@ -27,8 +29,10 @@ from flows.service.listening import listen
 from flows.settings import Settings
 from flows.supervise import Service, Supervisor
 from flows.telemetry import OFF
+from flows.workspace import open_workspace
 
 SERVER, RUNNER, PULSE, SERVICE, REPORTS = "prefect-server", "runner", "pulse", "service", "evidently"
+PAGES = "dashboard"
 
 
 def up(
@@ -52,10 +56,13 @@ def up(
         live = live_service(settings)
         port = live.env["OMNI_SERVICE__PORT"]
         services = [*table(home, api, serve_api=own is None, entrypoints=entrypoints, service_port=port), live]
-        services += [report_pages(home)] if evidently else []
+        reports = [report_pages(home)] if evidently else []
+        pages = dashboard(settings, live, evidently_url=reports[0].address if reports else "")
+        services += [*reports, pages]
         if own is None:
             announce(home, api)
         say(f"keeping {', '.join(service.name for service in services)} up for {home}; Ctrl-C stops it")
+        say(f"sign in once, when the dashboard is ready: {owners_link(settings, pages.address)}")
         return Supervisor(services, home / "up", say).run()
 
 
@@ -74,10 +81,10 @@ def table(
         address=f"{api.pages} (user and password are in {folder(home) / 'server.json'})",
     )
     env = {**OFF, **api.environment(home), "OMNI_HOME": str(home), "PYTHONSAFEPATH": "1"}
-    heartbeat = home / "up" / "runner.alive"
+    heartbeat, usual = home / "up" / "runner.alive", ("--usual", str(folder(home) / "usual-schedules"))
     runner = Service(
         name=RUNNER,
-        argv=(sys.executable, "-P", "-m", "flows.runner", "--heartbeat", str(heartbeat), *entrypoints),
+        argv=(sys.executable, "-P", "-m", "flows.runner", "--heartbeat", str(heartbeat), *usual, *entrypoints),
         env=env,
         heartbeat=heartbeat,
         after=(SERVER,) if serve_api else (),
@@ -106,6 +113,31 @@ def live_service(settings: Settings) -> Service:
         ready=lambda: answers(address),
         address=f"{address}/v1",
     )
+
+
+def dashboard(settings: Settings, live: Service, *, evidently_url: str = "") -> Service:
+    """The pages that operators keep open; a port of 0 is chosen here, so that it stays the same."""
+    config = settings.dashboard
+    with listen(config, what=PAGES) as listener:
+        port = listener.getsockname()[1]
+    base = address(settings, port)
+    told = wiring(settings, port=port, service_url=live.address.removesuffix("/v1"), evidently_url=evidently_url)
+    return Service(
+        name=PAGES,
+        argv=pages_command(write_wiring(settings.home, told)),
+        env={**OFF, "PYTHONSAFEPATH": "1"},
+        ready=lambda: shows(f"{base}/sign-in"),
+        address=base,
+    )
+
+
+def owners_link(settings: Settings, base: str) -> str:
+    """The one-time link of whoever started this."""
+    ws = open_workspace(settings)
+    try:
+        return sign_in_link(ws, owner(ws).name, base)
+    finally:
+        ws.database.close()
 
 
 def report_pages(home: Path, port: int = 8181) -> Service:

@@ -27,7 +27,6 @@ KINDS = {
 SHORTEST_SECRET = 3
 """Parts of an address that are shorter are no secret and stay in messages."""
 _SPOKEN = logging.getLogger("apprise")
-_ONE_AT_A_TIME = threading.Lock()
 
 
 class AppriseNotifier:
@@ -49,17 +48,16 @@ class AppriseNotifier:
         service = apprise.Apprise.instantiate(url)
         assert isinstance(service, apprise.NotifyBase)
         kind = apprise.NotifyType.SUCCESS if notice.is_resolved else KINDS.get(notice.severity, KINDS["info"])
-        with _ONE_AT_A_TIME:
-            spoken = _Ear()
-            _SPOKEN.addHandler(spoken)
-            try:
-                is_taken = service.notify(
-                    body=notice.text, title=notice.title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT
-                )
-            except Exception as error:  # noqa: BLE001  a hundred plug-ins raise what they like
-                raise NotDelivered(f"{self._service}: {blotted(f'{type(error).__name__}: {error}', url)}") from None
-            finally:
-                _SPOKEN.removeHandler(spoken)
+        spoken = _Ear()
+        _SPOKEN.addHandler(spoken)
+        try:
+            is_taken = service.notify(
+                body=notice.text, title=notice.title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT
+            )
+        except Exception as error:  # noqa: BLE001  a hundred plug-ins raise what they like
+            raise NotDelivered(f"{self._service}: {blotted(f'{type(error).__name__}: {error}', url)}") from None
+        finally:
+            _SPOKEN.removeHandler(spoken)
         if not is_taken:
             reason = blotted("; ".join(spoken.said) or "it was refused, and Apprise did not say why", url)
             raise NotDelivered(f"{self._service}: {reason}")
@@ -129,11 +127,13 @@ def _with(url: str, **options: str) -> str:
 
 
 class _Ear(logging.Handler):
-    """Keeps what is said at WARNING and above."""
+    """Keeps what is said at WARNING and above in the thread that made it: another one may speak to another receiver."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.said: list[str] = []
+        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(record.getMessage())
+        if record.thread == self._thread:
+            self.said.append(record.getMessage())

@@ -41,7 +41,9 @@ class NotifyConfig:
     allow_private: bool = False
     """Let webhooks go to addresses inside the network, such as 127.0.0.1 and 10.0.0.0/8."""
     timeout_s: float = 10.0
-    """What a receiver gets to answer in."""
+    """What a receiver gets for each step: to be found, to take the connection, to send the next byte."""
+    total_s: float = 30.0
+    """What it gets for everything together; then the attempt has failed."""
     max_attempts: int = 60
     """A message that failed this often is set aside and shown by `omniloop alerts dead`."""
     longest_wait_s: float = 600.0
@@ -50,7 +52,7 @@ class NotifyConfig:
     """A turn of deliveries ends after this; what is left waits for the next one."""
 
     def __post_init__(self) -> None:
-        for name in ("timeout_s", "longest_wait_s", "turn_s", "max_attempts", "heartbeat_s"):
+        for name in ("timeout_s", "total_s", "longest_wait_s", "turn_s", "max_attempts", "heartbeat_s"):
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise ValueError(f"notify.{name} must be above 0, got {value}. Set OMNI_NOTIFY__{name.upper()}.")

@@ -27,6 +27,7 @@ OUTSIDE = ("benchmarks", "tests", "scripts")
 ONE_HOME = {
     "mlflow": "flows/registry.py",
     "evidently": "monitoring/reports.py",
+    "opentelemetry": "flows/otel.py",
     "apprise": "monitoring/notify.py",
 }
 NOT_IN = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from db.models.alerting import NotificationRow, ReportRow, RuleStateRow, SilenceRow
 from db.models.base import Base
 from db.models.data import BlobRow, FaultRow, IngestRow, LabelRow, LabelSkipRow, QueueRow, SampleRow, TaskRow
+from db.models.labelling import DisagreementRow
 from db.models.live import AlertRow, BaselineRow, FeedbackRow, MeasurementRow, PairRow, PredictionRow
 from db.models.loop import (
     AuditRow,
@@ -17,6 +18,7 @@ from db.models.loop import (
     TriggerRow,
 )
 from db.models.serving import ArtefactRow, KeyRow, MirrorRow, TrialRow
+from db.models.users import SignInLinkRow, UserRow, WebSessionRow
 
 __all__ = [
     "AlertRow",
@@ -25,6 +27,7 @@ __all__ = [
     "Base",
     "BaselineRow",
     "BlobRow",
+    "DisagreementRow",
     "FaultRow",
     "FeedbackRow",
     "IngestRow",
@@ -46,8 +49,11 @@ __all__ = [
     "RuleStateRow",
     "SampleRow",
     "ServingRow",
+    "SignInLinkRow",
     "SilenceRow",
     "TaskRow",
     "TrialRow",
     "TriggerRow",
+    "UserRow",
+    "WebSessionRow",
 ]

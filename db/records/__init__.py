@@ -17,6 +17,7 @@ from db.records.data import (
     StoredSample,
     Task,
 )
+from db.records.labelling import Claim, Disagreement, LabellerTally, QueueProgress
 from db.records.live import (
     Alert,
     Baseline,
@@ -38,12 +39,15 @@ __all__ = [
     "AuditEntry",
     "Baseline",
     "Blob",
+    "Claim",
     "Deletion",
+    "Disagreement",
     "Fault",
     "Feedback",
     "Ingest",
     "Label",
     "LabelledSample",
+    "LabellerTally",
     "Measurement",
     "NewFault",
     "NewLabel",
@@ -58,6 +62,7 @@ __all__ = [
     "Prediction",
     "ProbationPair",
     "QueueEntry",
+    "QueueProgress",
     "Release",
     "Report",
     "Round",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.models import AuditRow
@@ -64,3 +65,32 @@ def history(
     if subject_id is not None:
         statement = statement.where(AuditRow.subject_id == str(subject_id))
     return fetch_all(session, AuditEntry, statement)
+
+
+def newest(
+    session: Session,
+    *,
+    who: str | None = None,
+    subject: str | None = None,
+    subject_id: str | int | None = None,
+    version: int | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> list[AuditEntry]:
+    """The latest lines that fit, newest first, from those with ids below `before`."""
+    statement = rows_of(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
+    wanted = {
+        AuditRow.who: who,
+        AuditRow.subject: subject,
+        AuditRow.subject_id: None if subject_id is None else str(subject_id),
+        AuditRow.version: version,
+    }
+    for column, value in wanted.items():
+        if value is not None:
+            statement = statement.where(column == value)
+    return fetch_all(session, AuditEntry, statement if before is None else statement.where(AuditRow.id < before))
+
+
+def subjects(session: Session) -> list[str]:
+    """What the trail is about: release, round, alert …"""
+    return list(session.scalars(select(AuditRow.subject).distinct().order_by(AuditRow.subject)))

@@ -90,13 +90,18 @@ def give_label(session: Session, entry_id: int, answer: str, *, who: str, now: d
         if label is not None and (label.answer, label.origin) == (answer, origin):
             return label
         raise IllegalMove(f"Sample {entry.sample_id} has been labelled already. Ask for the next one.")
+    check_free(entry, who=who, now=now)
+    return add_label(session, entry.sample_id, answer, origin, now=now, round_id=entry.round_id)
+
+
+def check_free(entry: QueueEntry, *, who: str, now: datetime) -> None:
+    """`IllegalMove` if somebody else holds the entry now."""
     held_by_other = entry.leased_to not in (None, who) and entry.lease_until is not None and entry.lease_until > now
     if held_by_other:
         raise IllegalMove(
             f"Sample {entry.sample_id} is with {entry.leased_to} until {entry.lease_until:%H:%M:%S} UTC. "
             "Ask for the next one."
         )
-    return add_label(session, entry.sample_id, answer, origin, now=now, round_id=entry.round_id)
 
 
 def skip(session: Session, entry_id: int, *, who: str, now: datetime) -> None:

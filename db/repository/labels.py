@@ -35,7 +35,7 @@ def add_label(
     outside the task's set.
     """
     _check_answers(session, [NewLabel(sample_id=sample_id, answer=answer, origin=origin)])
-    asked_by = _close_entries(session, [sample_id], now).get(sample_id)
+    asked_by = close_entries(session, [sample_id], now).get(sample_id)
     round_id = asked_by if round_id is None else round_id
     aside = _quarantined(session, [round_id])
     old = active_label(session, sample_id)
@@ -59,7 +59,7 @@ def add_labels(session: Session, rows: Iterable[NewLabel], *, now: datetime) -> 
     num_new = 0
     for chunk in in_chunks(rows, CHUNK_ROWS):
         _check_answers(session, chunk)
-        rounds = _close_entries(session, [row.sample_id for row in chunk], now)
+        rounds = close_entries(session, [row.sample_id for row in chunk], now)
         asked = [row.round_id if row.round_id is not None else rounds.get(row.sample_id) for row in chunk]
         bad = _quarantined(session, asked)
         values = [
@@ -122,7 +122,7 @@ def _check_answers(session: Session, rows: Sequence[NewLabel]) -> None:
         check_answer(known[tasks[row.sample_id]], row.answer, of=f"Sample {row.sample_id}")
 
 
-def _close_entries(session: Session, sample_ids: Sequence[str], now: datetime) -> dict[str, int | None]:
+def close_entries(session: Session, sample_ids: Sequence[str], now: datetime) -> dict[str, int | None]:
     """Close the open queue entries of samples that get a label; returns the round that asked, by sample."""
     waiting = (QueueRow.sample_id.in_(sample_ids), QueueRow.done_at.is_(None))
     rounds = {

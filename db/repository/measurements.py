@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from db.models import BaselineRow, MeasurementRow
@@ -61,10 +61,11 @@ def latest(session: Session, metric: str, *, slice_: str = "all", version: int |
     return found[0] if found else None
 
 
-def forget_before(session: Session, moment: datetime, *, metrics: Iterable[str]) -> int:
-    """Delete what was measured of these metrics before the moment; returns how many rows. Keeps the table bounded."""
-    old = delete(MeasurementRow).where(MeasurementRow.metric.in_(list(metrics)), MeasurementRow.at < moment)
-    return write(session, old)
+def forget(session: Session, moment: datetime, *, metrics: Iterable[str], limit: int) -> int:
+    """Delete at most `limit` rows that were measured of these metrics before the moment; returns how many."""
+    old = select(MeasurementRow.id).where(MeasurementRow.metric.in_(list(metrics)), MeasurementRow.at < moment)
+    ids = list(session.scalars(old.limit(limit)))
+    return write(session, delete(MeasurementRow).where(MeasurementRow.id.in_(ids))) if ids else 0
 
 
 def set_baseline(session: Session, name: str, values: Json, *, now: datetime, version: int | None = None) -> Baseline:

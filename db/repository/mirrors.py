@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.models import FeedbackRow, MirrorRow, PairRow, PredictionRow
 from db.records import Agreement, NewMirror, NewPair
+from db.repository import probation, versions
 from db.repository.common import MANY_IDS, in_chunks, insert_new, write
 
 
@@ -58,6 +59,12 @@ def agreement(session: Session, new: int, old: int, *, since: datetime | None = 
         statement = statement.where(MirrorRow.at >= since)
     num_both, num_same, new_s, old_s = session.execute(statement).one()
     return Agreement(num_both=num_both, num_same=int(num_same), new_latency_s=new_s, old_latency_s=old_s)
+
+
+def unscored(session: Session, version: int) -> set[str]:
+    """Ids of the version's predictions, and keys of its second answers, that have feedback and are no pair yet."""
+    mirrored = pairs(session, version, versions.serving(session).previous_version or 0)
+    return {entry.prediction.id for entry in probation.unscored(session, version)} | {pair.key for pair in mirrored}
 
 
 def forget_pairs(session: Session, version: int) -> int:

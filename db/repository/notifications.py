@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from db.models import NotificationRow
@@ -60,6 +60,12 @@ def delivered(session: Session, key: str, *, now: datetime) -> None:
     """The receiver took it. Of two who say so, the first stays; a key that is no notice changes nothing."""
     chosen = update(NotificationRow).where(NotificationRow.key == key, NotificationRow.delivered_at.is_(None))
     write(session, chosen.values(delivered_at=now))
+
+
+def last_of_groups(session: Session) -> list[Notification]:
+    """The last notice of each group and receiver."""
+    last = select(func.max(NotificationRow.id)).group_by(NotificationRow.group_key, NotificationRow.receiver)
+    return fetch_all(session, Notification, rows_of(NotificationRow).where(NotificationRow.id.in_(last)))
 
 
 def list_notifications(session: Session, *, limit: int = 100) -> list[Notification]:

@@ -8,7 +8,16 @@ from datetime import datetime
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
-from db.models import BlobRow, FeedbackRow, LabelRow, PredictionRow, QueueRow, RoundSampleRow, SampleRow
+from db.models import (
+    BlobRow,
+    DisagreementRow,
+    FeedbackRow,
+    LabelRow,
+    PredictionRow,
+    QueueRow,
+    RoundSampleRow,
+    SampleRow,
+)
 from db.repository.common import write
 from db.repository.deletion import unnamed
 
@@ -34,12 +43,13 @@ def forget_predictions(session: Session, moment: datetime, *, limit: int) -> int
 
 def forget_live_samples(session: Session, moment: datetime, *, limit: int) -> tuple[int, tuple[str, ...]]:
     """Delete at most `limit` samples that only live traffic brought, before the moment, and that nothing needs: never
-    labelled nor queued for it, in no round, and without an answer in the log.
+    labelled, contested nor queued for it, in no round, and without an answer in the log.
 
     Returns how many, and the digests that no other sample uses: remove them from the blob store after the commit.
     """
     needed = (
-        exists().where(row.sample_id == SampleRow.id) for row in (LabelRow, QueueRow, RoundSampleRow, PredictionRow)
+        exists().where(row.sample_id == SampleRow.id)
+        for row in (LabelRow, QueueRow, RoundSampleRow, PredictionRow, DisagreementRow)
     )
     idle = [~each for each in needed]
     old = (

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Select, exists, func, select, update
 from sqlalchemy.orm import Session
 
-from db.models import LabelRow, QueueRow, RoundSampleRow, SampleRow
+from db.models import DisagreementRow, LabelRow, QueueRow, RoundSampleRow, SampleRow
 from db.records import Label, LabelledSample, NewSample, StoredSample
 from db.repository.common import CHUNK_ROWS, MANY_IDS, fetch_all, in_chunks, insert_new, rows_of, table_of, write
+from db.repository.disagreements import IS_OPEN, is_contested
 
 ACTIVE = LabelRow.superseded_at.is_(None)
 
@@ -61,7 +62,7 @@ def pool(
     """One page of the unlabelled pool of a split, by id: samples without a label that nobody is asked to label yet.
 
     Go on with `after` = the last id of the page; an empty page is the end. A sample whose label is quarantined is not
-    in the pool.
+    in the pool, nor is one that is contested.
     """
     return fetch_all(session, StoredSample, _page(_unlabelled(split, task, domain), after, limit))
 
@@ -82,7 +83,7 @@ def labelled(
     after: str = "",
     limit: int | None = None,
 ) -> list[LabelledSample]:
-    """Samples of a split with the label in force, by id. Quarantined samples and labels only if asked for.
+    """Samples of a split with the label in force, by id. What is quarantined or contested only if asked for.
 
     `round_id` keeps the labels that this round asked for.
     """
@@ -91,7 +92,8 @@ def labelled(
     if round_id is not None:
         statement = statement.where(LabelRow.round_id == round_id)
     if not include_quarantined:
-        statement = statement.where(LabelRow.quarantined_at.is_(None), SampleRow.quarantined_at.is_(None))
+        aside = (LabelRow.quarantined_at.is_(None), SampleRow.quarantined_at.is_(None), ~is_contested())
+        statement = statement.where(*aside)
     return [_labelled(tuple(row)) for row in session.execute(_page(statement, after, limit))]
 
 
@@ -114,20 +116,27 @@ def count_labelled_since(session: Session, since: datetime | None = None) -> int
         select(func.count())
         .select_from(LabelRow)
         .join(SampleRow, SampleRow.id == LabelRow.sample_id)
-        .where(ACTIVE, LabelRow.quarantined_at.is_(None), SampleRow.split == "train")
+        .where(ACTIVE, LabelRow.quarantined_at.is_(None), SampleRow.split == "train", ~is_contested())
     )
     if since is not None:
         statement = statement.where(LabelRow.created_at > since)
     return session.scalars(statement).one()
 
 
-def fingerprint(session: Session) -> tuple[int, int, int, int]:
-    """(samples, samples in quarantine, newest label, labels in quarantine): changes when what can be learnt does."""
+def fingerprint(session: Session) -> tuple[int, ...]:
+    """Changes when what can be learnt does: (samples, samples in quarantine, newest label, labels in quarantine, labels
+    that are not in force, samples that are contested).
+    """
     num_samples, num_aside = session.execute(select(func.count(), func.count(SampleRow.quarantined_at))).one()
-    newest, num_labels_aside = session.execute(
-        select(func.coalesce(func.max(LabelRow.id), 0), func.count(LabelRow.quarantined_at))
+    newest, *num_labels = session.execute(
+        select(
+            func.coalesce(func.max(LabelRow.id), 0),
+            func.count(LabelRow.quarantined_at),
+            func.count(LabelRow.superseded_at),
+        )
     ).one()
-    return num_samples, num_aside, newest, num_labels_aside
+    contested = select(func.count(DisagreementRow.sample_id.distinct())).where(IS_OPEN)
+    return (num_samples, num_aside, newest, *num_labels, session.scalars(contested).one())
 
 
 def rounds_of(session: Session, sample_id: str) -> list[int]:
@@ -157,7 +166,9 @@ def quarantine_samples(session: Session, ids: Sequence[str], *, now: datetime) -
 def _unlabelled(split: str, task: str | None, domain: str | None) -> Select[Any]:
     labelled_ = exists().where(LabelRow.sample_id == SampleRow.id, ACTIVE)
     queued = exists().where(QueueRow.sample_id == SampleRow.id, QueueRow.done_at.is_(None))
-    return _of_split(split, task, domain).where(SampleRow.quarantined_at.is_(None), ~labelled_, ~queued)
+    return _of_split(split, task, domain).where(
+        SampleRow.quarantined_at.is_(None), ~labelled_, ~queued, ~is_contested()
+    )
 
 
 def _of_split(split: str | None, task: str | None, domain: str | None) -> Select[Any]:

@@ -20,6 +20,7 @@ from flows.cli import (
     rules,
     schedule,
     trials,
+    users,
 )
 from flows.cli.common import fail
 from flows.telemetry import silence
@@ -46,6 +47,7 @@ app.add_typer(alerts.app, name="alerts")
 app.add_typer(reports.app, name="reports")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(trials.app, name="trials")
+app.add_typer(users.app, name="users")
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ OF_THE_LOOP = frozenset(
         "alembic",
         "apprise",
         "apscheduler",
+        "argon2",
         "evidently",
         "filelock",
         "fsspec",

@@ -1,4 +1,4 @@
-"""Schedules of the retraining flow: real Prefect deployments, fired while ``omniloop up`` runs."""
+"""Schedules of the flows: real Prefect deployments, fired while ``omniloop up`` runs."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from rich.table import Table
 from flows.cli.common import console, show_table
 from flows.settings import Settings
 
-app = typer.Typer(help="When rounds start by the clock: add, list, pause, resume, remove.", no_args_is_help=True)
+app = typer.Typer(help="What starts by the clock: add, list, pause, resume, remove.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The schedule's name, such as nightly.")]
 
 
@@ -18,15 +18,19 @@ def add(
     cron: Annotated[str | None, typer.Option(help='Five fields, such as "0 3 * * *".')] = None,
     every: Annotated[str | None, typer.Option(help="An interval, such as 90m, 6h or 1d.")] = None,
     time_zone: Annotated[str, typer.Option(help="An IANA name, such as Europe/Zurich.")] = "UTC",
+    flow: Annotated[str, typer.Option(help="retrain (a round), report, watch, baseline or fit-selector.")] = "retrain",
 ) -> None:
-    """Start a round by the clock from now on."""
+    """Start a flow by the clock from now on: a round, unless `--flow` names another."""
     from flows import schedules
+    from flows.deployments import entrypoint_of
     from flows.prefect_server import prefect_api
 
-    interval = schedules.parse_every(every) if every else None
+    interval, entrypoint = schedules.parse_every(every) if every else None, entrypoint_of(flow)
     with prefect_api(Settings.load().home) as api:
-        made = schedules.add(api, name, cron=cron, every=interval, time_zone=time_zone)
-    console.print(f"{made.name}: {made.when} ({made.time_zone}), next {_next(made)}.", highlight=False)
+        if any(known.name == name for known in schedules.present_of_all(api)):
+            raise schedules.ScheduleError(f"There is a schedule {name!r} already. Choose another name, or remove it.")
+        made = schedules.add(api, name, cron=cron, every=interval, time_zone=time_zone, entrypoint=entrypoint)
+    console.print(f"{made.name}: {flow}, {made.when} ({made.time_zone}), next {_next(made)}.", highlight=False)
 
 
 @app.command("list")
@@ -36,10 +40,10 @@ def list_() -> None:
     from flows.prefect_server import prefect_api
 
     with prefect_api(Settings.load().home) as api:
-        known = schedules.present(api)
-    table = Table("name", "when", "time zone", "state", "next")
+        known = schedules.present_of_all(api)
+    table = Table("name", "flow", "when", "time zone", "state", "next")
     for row in known:
-        table.add_row(row.name, row.when, row.time_zone, "active" if row.active else "paused", _next(row))
+        table.add_row(row.name, row.flow, row.when, row.time_zone, "active" if row.active else "paused", _next(row))
     show_table(table)
 
 
@@ -66,7 +70,7 @@ def _call(verb: str, name: str, done: str) -> None:
     from flows.prefect_server import prefect_api
 
     with prefect_api(Settings.load().home) as api:
-        getattr(schedules, verb)(api, name)
+        getattr(schedules, verb)(api, name, entrypoint=schedules.home_of(api, name))
     console.print(f"{name} {done}.", highlight=False)
 
 

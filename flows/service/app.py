@@ -89,6 +89,7 @@ def create_app(ws: Workspace) -> FastAPI:
         scopes=ScopeTable(lambda: app.routes),
         metrics=service.metrics,
         hosts={*LOOPBACK, config.host.lower()},
+        tracing=service.tracing,
     )
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     return app

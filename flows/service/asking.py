@@ -1,7 +1,7 @@
 """From the body of a prediction to its answer: budgets of keys, URIs, the engine, the log."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flows.service.faults import Fault, fault_of
@@ -11,6 +11,7 @@ from flows.service.live import Asked, LiveService
 from flows.service.reading import SMALL_BYTES
 from flows.service.uris import Fetcher
 from flows.service.wire import answer_out
+from flows.trace import UNTRACED, Trace
 
 
 class Asking:
@@ -19,19 +20,24 @@ class Asking:
     def __init__(self, service: LiveService, fetcher: Fetcher) -> None:
         self._service, self._fetcher = service, fetcher
 
-    async def answer(self, body: PredictIn, *, caller: Caller, request_id: str) -> dict[str, Any]:
+    async def answer(
+        self, body: PredictIn, *, caller: Caller, request_id: str, trace: Trace = UNTRACED
+    ) -> dict[str, Any]:
         """The answer in the form of `PredictOut`. Raises what the engine raises, and :class:`Fault`."""
-        return await self._wait(await self._ask(body, caller), request_id)
+        return await self._wait(await self._ask(body, caller), request_id, trace)
 
     async def answer_all(
-        self, bodies: Sequence[PredictIn], *, caller: Caller, request_id: str
+        self, bodies: Sequence[PredictIn], *, caller: Caller, request_id: str, trace: Trace = UNTRACED
     ) -> list[dict[str, Any] | Fault]:
         """The answers or faults of several samples, in order. All are on their way before the first is waited for."""
         asked = await asyncio.gather(*(self._ask(body, caller) for body in bodies), return_exceptions=True)
         done: list[dict[str, Any] | Fault] = []
         for each in asked:
             try:
-                done.append(known(each) if isinstance(each, BaseException) else await self._wait(each, request_id))
+                if isinstance(each, BaseException):
+                    done.append(known(each))
+                else:
+                    done.append(await self._wait(each, request_id, trace))
             except Exception as error:  # noqa: BLE001  what is no fault of ours is raised again
                 done.append(known(error))
         return done
@@ -51,10 +57,16 @@ class Asking:
         inputs = await self._fetcher.fetch(body.inputs)
         return body.model_copy(update={"inputs": inputs, "deadline_s": max(1e-6, allowed_s - (clock() - began))})
 
-    async def _wait(self, asked: Asked, request_id: str) -> dict[str, Any]:
+    async def _wait(self, asked: Asked, request_id: str, trace: Trace) -> dict[str, Any]:
         answer = await asyncio.wrap_future(asked.future)
+        trace.answered(answer)
         self._service.note(asked, answer, request_id)
         return answer_out(answer)
+
+
+def by_whom(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What the door found out about a request: who asks, under which id, in which trace."""
+    return {"caller": state["caller"], "request_id": state["request_id"], "trace": state["trace"]}
 
 
 def within(body: PredictIn, budget: float | None) -> PredictIn:

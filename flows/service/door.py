@@ -15,10 +15,13 @@ from flows.service.metrics import Metrics
 from flows.service.places import check_once, check_place
 from flows.service.scopes import ScopeTable
 from flows.service.wire import refusal
+from flows.trace import OFF, UNTRACED, Tracing
 
 logger = logging.getLogger(__name__)
 
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+TRACED = ("/v1/", "/v2/")
+"""Paths whose requests are traced: all but health and metrics."""
 WANTED = (b"x-request-id", b"sec-fetch-site", b"authorization", b"host", b"origin")
 
 
@@ -26,9 +29,16 @@ class Door:
     """ASGI middleware. The client's `X-Request-ID` is taken if it is a plain word, and goes back with every answer."""
 
     def __init__(
-        self, app: ASGIApp, *, keys: KeyTable, scopes: ScopeTable, metrics: Metrics, hosts: Collection[str]
+        self,
+        app: ASGIApp,
+        *,
+        keys: KeyTable,
+        scopes: ScopeTable,
+        metrics: Metrics,
+        hosts: Collection[str],
+        tracing: Tracing = OFF,
     ) -> None:
-        self._hosts = hosts
+        self._hosts, self._tracing = hosts, tracing
         self._app, self._keys, self._scopes = app, keys, scopes
         self._count = cache(lambda route, status: metrics.requests.labels(route, str(status)))
 
@@ -42,7 +52,8 @@ class Door:
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if given and SAFE_ID.fullmatch(given) else os.urandom(16).hex()
         state = scope.setdefault("state", {})
-        state["request_id"] = request_id
+        trace = self._tracing.begin(scope["headers"]) if scope["path"].startswith(TRACED) else UNTRACED
+        state["request_id"], state["trace"] = request_id, trace
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -67,7 +78,9 @@ class Door:
             if logger.isEnabledFor(logging.INFO):
                 seconds = round(time.monotonic() - began, 6)
                 fields = {"request_id": request_id, "route": route, "status": status, "seconds": seconds, "key": name}
+                fields |= {"trace_id": trace.id} if trace.id else {}
                 logger.info("%s %s %d", scope["method"], route, status, extra=fields)
+            trace.end(f"{scope['method']} {route}", status, {"http.route": route, "omniloop.request": request_id})
 
     async def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> Caller:
         """Who asks. Raises :class:`Fault` for who may not."""

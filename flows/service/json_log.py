@@ -11,8 +11,8 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-FIELDS = ("request_id", "route", "status", "seconds", "key")
-"""What requests add; `key` is the key's name."""
+FIELDS = ("request_id", "trace_id", "route", "status", "seconds", "key")
+"""What requests add; `key` is the key's name, and `trace_id` is there only for what is traced."""
 TALKERS = ("httpx", "httpcore", "asyncio", "multipart", "fsspec")
 """Libraries whose finer messages quote what passes through them."""
 

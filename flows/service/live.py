@@ -18,6 +18,7 @@ from flows.service.own_key import own_salt
 from flows.service.prediction_log import Entry, PredictionLog
 from flows.service.version_watch import VersionWatch
 from flows.service.wire import FeedbackIn, PredictIn, request_of
+from flows.tracing import tracing
 from flows.workspace import Workspace
 from omni_model.msn.rules import StaticRules
 from omni_model.serve.engine import Engine
@@ -43,6 +44,7 @@ class LiveService:
         self.ws = ws
         self.config: ServiceConfig = ws.settings.service
         self.metrics = Metrics(self._levels)
+        self.tracing = tracing(ws.settings.tracing)
         self.parsers = ThreadPoolExecutor(2, thread_name_prefix="parser")
         self.stores = ThreadPoolExecutor(4, thread_name_prefix="store")
         self.log = PredictionLog(
@@ -128,6 +130,7 @@ class LiveService:
         self.log.close()
         self.parsers.shutdown(wait=True)
         self.stores.shutdown(wait=True)
+        self.tracing.close()
 
     def _levels(self) -> Iterator[Level]:
         yield from machine_levels()

@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from fastapi import Request as HttpRequest
 from starlette.responses import Response
 
-from flows.service.asking import Asking
+from flows.service.asking import Asking, by_whom
 from flows.service.direct import DirectRoute
 from flows.service.faults import Fault, too_many
 from flows.service.forms import (
@@ -84,7 +84,7 @@ def routes(service: LiveService, asking: Asking, intake: Intake) -> APIRouter:
         """Answer one sample, sent as JSON or as a multipart form whose parts are named like the modalities."""
         state = request.scope["state"]
         body = await read(service, request, parse_sample)
-        return told(await asking.answer(body, caller=state["caller"], request_id=state["request_id"]))
+        return told(await asking.answer(body, **by_whom(state)))
 
     @router.post(
         "/predict/batch",
@@ -96,7 +96,7 @@ def routes(service: LiveService, asking: Asking, intake: Intake) -> APIRouter:
         state = request.scope["state"]
         body = await read(service, request, partial(parse_samples, BatchIn, max_samples=service.config.max_samples))
         check_number(service, len(body.samples))
-        done = await asking.answer_all(body.samples, caller=state["caller"], request_id=state["request_id"])
+        done = await asking.answer_all(body.samples, **by_whom(state))
         faults = [entry for entry in done if isinstance(entry, Fault)]
         if len(faults) == len(done) and all(fault.status == 503 for fault in faults):
             raise faults[0]

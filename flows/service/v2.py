@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from fastapi import Request as HttpRequest
 from starlette.responses import Response
 
-from flows.service.asking import Asking
+from flows.service.asking import Asking, by_whom
 from flows.service.faults import Fault, shown
 from flows.service.forms import PredictIn
 from flows.service.keys import ANY, OPEN
@@ -135,7 +135,7 @@ def v2(service: LiveService, asking: Asking) -> APIRouter:
                 asked, bodies = understood(*parts)
             else:
                 asked, bodies = await asyncio.get_running_loop().run_in_executor(service.parsers, understood, *parts)
-            outcomes = await asking.answer_all(bodies, caller=state["caller"], request_id=state["request_id"])
+            outcomes = await asking.answer_all(bodies, **by_whom(state))
             columns = columns_of(answers_of(outcomes), found)
             outputs = list(wanted(asked, columns))
             head = {"model_name": name, "model_version": str(found.version), "id": asked.id or state["request_id"]}

@@ -18,6 +18,7 @@ from db.repository import alerts, notifications, outbox
 from flows.workspace import Workspace
 from monitoring.notices import NotDelivered, Notifier, notice_of
 from monitoring.notify_config import LOG, NotifyConfig
+from monitoring.patience import InTime
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def deliver(
     """Take what is due to its receivers, until nothing is left or the turn's time is over; returns how many took it."""
     config = ws.settings.notify
     turn = Turn(ws, make or usual, rng or random.Random())
-    ends, lease_s = monotonic() + config.turn_s, MOST_AT_ONCE * 3 * config.timeout_s + 30
+    ends, lease_s = monotonic() + config.turn_s, MOST_AT_ONCE * config.total_s + 30
     while monotonic() < ends:
         with ws.database.write() as session:
             claimed = outbox.claim(
@@ -164,10 +165,11 @@ def notify(ws: Workspace) -> int:
 
 
 def usual(name: str, config: NotifyConfig) -> Notifier:
-    """The notifier of a receiver. Apprise is imported here, when there is something to deliver."""
+    """The notifier of a receiver, with a limit to its time. Apprise is imported here, when it is needed."""
     from monitoring.notify import make_notifier
 
-    return make_notifier(name, config, logger)
+    notifier = make_notifier(name, config, logger)
+    return notifier if name == LOG else InTime(name, notifier, config.total_s)
 
 
 def wait_of(attempts: int, longest_s: float, rng: random.Random, *, at_least_s: float = 0.0) -> float:

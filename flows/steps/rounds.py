@@ -21,6 +21,7 @@ from flows.steps.requesting import RESUME, TRIGGERS, check_trigger
 from flows.steps.selecting import filter_pool
 from flows.steps.tuning import NothingToTrain, Superseded, train_first, tune_round
 from flows.steps.validating import validate
+from flows.tracing import tracing
 from flows.workspace import Workspace
 
 StepFunction = Callable[[Workspace, Round], None]
@@ -87,13 +88,7 @@ def run_round(ws: Workspace, trigger: str, *, wrap: Callable[[StepFunction], Ste
     """
     with exclusive(ws.home, "a round"):
         round_ = open_round(ws, trigger)
-        while round_.is_open and (step := NEXT.get(round_.step)) is not None:
-            before = round_.step
-            wrap(step)(ws, round_)
-            round_ = reread(ws, round_.id)
-            if round_.step == before:
-                break
-        return report_on(ws, round_)
+        return work_on(ws, round_, trigger, tuple(NEXT.values()), wrap)
 
 
 def run_steps(ws: Workspace, *steps: StepFunction, trigger: str = RESUME) -> RoundReport:
@@ -110,13 +105,40 @@ def run_steps(ws: Workspace, *steps: StepFunction, trigger: str = RESUME) -> Rou
         due = NEXT[round_.step]
         if due not in steps:
             raise ValueError(f"Round {round_.id} is {round_.step}: its next step is `omniloop {COMMANDS[due]}`.")
-        while round_.is_open and NEXT.get(round_.step) in steps:
-            before = round_.step
-            NEXT[before](ws, round_)
-            round_ = reread(ws, round_.id)
-            if round_.step == before:
-                break
-        return report_on(ws, round_)
+        return work_on(ws, round_, trigger, steps)
+
+
+def work_on(
+    ws: Workspace,
+    round_: Round,
+    trigger: str,
+    steps: tuple[StepFunction, ...],
+    wrap: Callable[[StepFunction], StepFunction] = plain,
+) -> RoundReport:
+    """Do the steps that are due one after the other, until another is due or one did not bring the round further.
+
+    All work on a round, of several processes too, is one trace, whose id is the round's key.
+    """
+    traces, about = tracing(ws.settings.tracing), {"omniloop.round": round_.id}
+    try:
+        with traces.step("round", {**about, "omniloop.trigger": trigger}, trace_id=round_.key):
+            while round_.is_open and (step := NEXT.get(round_.step)) in steps:
+                before = round_.step
+                with traces.step(step.__name__.removeprefix("do_"), about) as trace:
+                    wrap(step)(ws, round_)
+                    round_ = reread(ws, round_.id)
+                    trace.tell(version_of(round_))
+                if round_.step == before:
+                    break
+    finally:
+        traces.close()
+    return report_on(ws, round_)
+
+
+def version_of(round_: Round) -> dict[str, Any]:
+    """The version that a round made, as its span tells it; nothing before there is one."""
+    registered = round_.outputs.get("registered")
+    return {} if registered is None else {"omniloop.version": registered["version"], "omniloop.step": round_.step}
 
 
 def report_on(ws: Workspace, round_: Round) -> RoundReport:

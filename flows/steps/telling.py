@@ -16,7 +16,7 @@ from monitoring.alerting.hiding import is_inhibited, is_silenced
 from monitoring.alerting.rule import RuleSet
 
 MANY = 2000
-"""Open alerts, and notices, looked at."""
+"""Open alerts looked at."""
 
 
 def tell(session: Session, rules: RuleSet, names: Sequence[str], now: datetime) -> int:
@@ -85,11 +85,10 @@ def member_of(alert: Alert, *, is_hidden: bool) -> Member:
 
 def last_notices(session: Session) -> dict[tuple[str, str], Told]:
     """What each receiver was last told of each group."""
-    found: dict[tuple[str, str], Told] = {}
-    for entry in notifications.list_notifications(session, limit=MANY):
-        told = Told(firing=frozenset(entry.firing), at=entry.created_at, key=entry.key)
-        found.setdefault((entry.group_key, entry.receiver), told)
-    return found
+    return {
+        (entry.group_key, entry.receiver): Told(firing=frozenset(entry.firing), at=entry.created_at, key=entry.key)
+        for entry in notifications.last_of_groups(session)
+    }
 
 
 def payload_of(session: Session, group: str, found: Due) -> dict[str, Any]:

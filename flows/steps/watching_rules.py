@@ -1,8 +1,5 @@
 """One turn of the watch: measure, keep the baseline, judge, act. What the pulse does every minute."""
 
-from datetime import timedelta
-
-from db.repository import measurements
 from flows.steps.capturing import keep_baseline
 from flows.steps.judging import Judged, judge_rules
 from flows.steps.measuring import Fetch, measure_now
@@ -10,7 +7,6 @@ from flows.steps.obeying import obey
 from flows.steps.ruling import read_rules
 from flows.workspace import Workspace
 from monitoring.alerting.rule import RuleSet
-from monitoring.measures.live_catalogue import KNOWN
 
 
 def watch_rules(ws: Workspace, rules: RuleSet | None = None, *, fetch: Fetch | None = None) -> list[Judged]:
@@ -22,13 +18,4 @@ def watch_rules(ws: Workspace, rules: RuleSet | None = None, *, fetch: Fetch | N
     finally:  # a baseline that cannot be captured is an error, and no reason to watch nothing
         judged = judge_rules(ws, rules)
         obey(ws)
-    if ws.clock().minute == 0:  # once an hour is enough, and needs no memory of the last time
-        forget_measurements(ws)
     return judged
-
-
-def forget_measurements(ws: Workspace) -> int:
-    """Delete live measurements that are older than they are kept; those of validations stay."""
-    with ws.database.write() as session:
-        oldest = ws.clock() - timedelta(seconds=ws.settings.alerting.keep_s)
-        return measurements.forget_before(session, oldest, metrics=KNOWN)

@@ -1,6 +1,7 @@
 """Rules and dashboards ask for numbers that exist, Prometheus accepts them, and Grafana finds them."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -31,7 +32,9 @@ OF_PROMETHEUS = {"up", "ALERTS"}
 """Series that Prometheus makes itself."""
 OTHER_LABELS = {"le", "job", "alertname", "alertstate", "severity"}
 WORDS = {"by", "or", "and", "without", "on", "m", "h"}
-PROMTOOL, SERVER = shutil.which("promtool"), shutil.which("prometheus")
+PLACES = os.pathsep.join([os.environ.get("PATH", ""), str(ROOT / ".venv" / "prometheus" / "usr" / "bin")])
+PROMTOOL, SERVER = (shutil.which(name, path=PLACES) for name in ("promtool", "prometheus"))
+HOW = "fetch it by `make promtool`, or install Debian's package prometheus"
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +157,7 @@ def configs_of(name: str) -> list[dict[str, str]]:
     return found
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: `apt-get install prometheus` brings it")
+@pytest.mark.skipif(PROMTOOL is None, reason=f"promtool is not here: {HOW}")
 def test_promtool_accepts_the_rules_and_the_metrics_page(page: tuple[str, set[str]], tmp_path: Path) -> None:
     assert PROMTOOL is not None
     checked = subprocess.run([PROMTOOL, "check", "rules", PROMETHEUS / "rules.yml"], capture_output=True, text=True)
@@ -166,7 +169,7 @@ def test_promtool_accepts_the_rules_and_the_metrics_page(page: tuple[str, set[st
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(SERVER is None, reason="Prometheus is not installed: `apt-get install prometheus` brings it")
+@pytest.mark.skipif(SERVER is None, reason=f"Prometheus is not here: {HOW}")
 def test_a_real_prometheus_scrapes_the_page_and_evaluates_the_rules(page: tuple[str, set[str]], tmp_path: Path) -> None:
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

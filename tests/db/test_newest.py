@@ -40,6 +40,6 @@ def test_old_measurements_of_the_named_metrics_are_forgotten(database: Database)
     with database.write() as session:
         rows = [NewMeasurement(metric=name, value=1.0) for name in ("latency_p95", "validation_accuracy")]
         measurements.add(session, rows, now=NOW)
-        assert measurements.forget_before(session, NOW, metrics=["latency_p95"]) == 0
-        assert measurements.forget_before(session, later(1), metrics=["latency_p95"]) == 1
+        assert measurements.forget(session, NOW, metrics=["latency_p95"], limit=9) == 0
+        assert measurements.forget(session, later(1), metrics=["latency_p95"], limit=9) == 1
         assert measurements.latest(session, "validation_accuracy") is not None

@@ -19,6 +19,7 @@ from flows.prefect_server import announced
 from flows.pulse import BEAT_S, Pulse
 from flows.reporter import SILENT
 from flows.round_runs import DONE, FAILED, PrefectRuns
+from flows.schedules import present_of_all
 from flows.settings import Settings
 from flows.steps.labelling import add_labels, waiting_for_labels
 from flows.workspace import Workspace, open_workspace
@@ -136,7 +137,17 @@ def test_after_the_stop_no_job_begins(ws: Workspace) -> None:
 
 
 def test_the_scheduler_runs_every_job_and_beats(ws: Workspace, tmp_path: Path) -> None:
-    often = ("deliver_s", "probation_s", "triggers_s", "rounds_s", "rules_s", "probe_s", "forget_s", "selectors_s")
+    often = (
+        "deliver_s",
+        "probation_s",
+        "triggers_s",
+        "rounds_s",
+        "rules_s",
+        "probe_s",
+        "forget_s",
+        "selectors_s",
+        "tidy_s",
+    )
     quick = replace(ws.settings.pulse, **dict.fromkeys(often, 0.1))
     pulse, done = Pulse(ws.with_(settings=ws.settings.model_copy(update={"pulse": quick}))), set[str]()
     guarded = pulse.guarded
@@ -259,7 +270,8 @@ def test_labels_make_a_round_run_to_its_end_without_anybody_calling_it(kept: Kep
     assert api is not None
     with client(api) as connection:
         runs = connection.read_flow_runs()
-    assert sorted(run.parameters["trigger"] for run in runs) == ["new_labels", "resume"]
+    assert sorted(run.parameters["trigger"] for run in runs if run.parameters) == ["new_labels", "resume"]
+    assert [schedule.name for schedule in present_of_all(api)] == ["daily-report"], "what a home begins with"
     with kept.ws.database.read() as session:
         assert [request.kind for request in triggers.list_triggers(session)] == ["new_labels"]
         assert triggers.pending(session) == []

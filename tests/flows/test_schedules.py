@@ -1,14 +1,18 @@
 """Schedules are Prefect's own: added, listed with their next runs, paused, resumed, removed. A real server."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from flows.deployments import client, ensure, flow_name
+from flows.cli import schedule as commands
+from flows.deployments import SERVED, client, ensure, entrypoint_of, flow_name
 from flows.prefect_server import Api, prefect_api
-from flows.schedules import ScheduleError, add, parse_every, pause, present, remove, resume
+from flows.schedules import ScheduleError, add, home_of, parse_every, pause, present, present_of_all, remove, resume
+from flows.usual_schedules import USUAL, Usual, make_usual
+from tests.flows.terminals import widen
 
 FLOW = "tests.flows.ticking.tick"
 
@@ -120,6 +124,69 @@ def test_a_name_that_is_awkward_on_a_command_line_is_refused(name: str) -> None:
 def test_an_interval_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(ScheduleError, match="30m"):
         parse_every(text)
+
+
+def test_a_usual_schedule_is_made_once_and_does_not_come_back(api: Api, tmp_path: Path) -> None:
+    wanted, note = (Usual(name="daily", cron="20 0 * * *", entrypoint=FLOW),), tmp_path / "usual"
+    assert make_usual(api, note, [], wanted=wanted) == ()
+    assert make_usual(api, note, [FLOW], wanted=wanted) == ("daily",)
+    pause(api, "daily", entrypoint=FLOW)
+    assert make_usual(api, note, [FLOW], wanted=wanted) == ()
+    assert not present(api, entrypoint=FLOW)[0].active, "paused stays paused"
+    remove(api, "daily", entrypoint=FLOW)
+    assert make_usual(api, note, [FLOW], wanted=wanted) == ()
+    assert present(api, entrypoint=FLOW) == [], "removed stays removed"
+
+
+def test_a_kill_between_the_schedule_and_its_note_makes_no_second_one(api: Api, tmp_path: Path) -> None:
+    wanted, note = (Usual(name="daily", cron="20 0 * * *", entrypoint=FLOW),), tmp_path / "usual"
+    make_usual(api, note, [FLOW], wanted=wanted)
+    note.unlink()
+    assert make_usual(api, note, [FLOW], wanted=wanted) == ()
+    assert note.read_text() == "daily\n"
+    assert len(present(api, entrypoint=FLOW)) == 1
+
+
+def test_every_flow_can_be_started_by_the_clock_and_is_found_by_its_schedules_name(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def same(home: Path) -> Iterator[Api]:
+        yield api
+
+    widen(monkeypatch)
+    monkeypatch.setattr("flows.prefect_server.prefect_api", same)
+    names = [flow_name(entrypoint) for entrypoint in SERVED]
+    assert names == ["retrain", "fit-selector", "report", "watch", "baseline"]
+    for name in names:
+        commands.add(f"my-{name}", every="6h", flow=name)
+        assert home_of(api, f"my-{name}") == entrypoint_of(name)
+    commands.add("nightly", cron="0 3 * * *")
+    with pytest.raises(ScheduleError, match="already"):
+        commands.add("nightly", every="1h", flow="report")
+    with pytest.raises(ValueError, match="There are retrain, fit-selector, report, watch, baseline"):
+        commands.add("other", every="1h", flow="filter")
+    commands.pause("my-report")
+    commands.resume("my-report")
+    commands.pause("my-watch")
+    known = {schedule.name: schedule for schedule in present_of_all(api)}
+    assert {name: schedule.flow for name, schedule in known.items()} == {
+        **{f"my-{name}": name for name in names},
+        "nightly": "retrain",
+    }
+    assert [name for name, schedule in known.items() if not schedule.active] == ["my-watch"]
+    capsys.readouterr()
+    commands.list_()
+    assert "fit-selector" in capsys.readouterr().out
+    for name in known:
+        commands.remove(name)
+    assert present_of_all(api) == []
+    with pytest.raises(ScheduleError, match="none yet"):
+        commands.pause("my-report")
+
+
+def test_the_usual_schedules_are_of_flows_that_are_served() -> None:
+    assert {each.entrypoint for each in USUAL} <= set(SERVED)
 
 
 def test_a_file_path_is_no_entry_point() -> None:

@@ -162,6 +162,8 @@ class TrainConfig:
     """`uniform`: fixed weights. `dwa`: weights from gradient norms by `dwa`."""
     dwa: DwaConfig = field(default_factory=DwaConfig)
     """Used if `loss` is `dwa`."""
+    calibrate_subsets: bool = False
+    """Fit a temperature for each combination of modalities beside the one for all."""
     checkpoint_every: int = 5
     """Epochs between two training checkpoints, if a folder is given."""
 

@@ -24,11 +24,19 @@ from omni_model.dwa import DwaState
 from omni_model.features import Batcher
 from omni_model.freeze import digest, is_under, tensors, train_mode
 from omni_model.losses import balanced_loss, loss_parts
-from omni_model.protocol import LoopModel
+from omni_model.protocol import Batch, LoopModel, Output
 from omni_model.resume import read_state, write_state
 
 Plan = Callable[[int, torch.Generator], list[Tensor]]
 """Draws the batches of an epoch, counted from 1: row indices, batch by batch. Called under the averaged weights."""
+
+Penalty = Callable[[Output, Batch, Tensor], Tensor]
+"""A further term of the loss, from what the model says of a batch, the batch, and its row indices."""
+
+
+def no_penalty(output: Output, batch: Batch, indices: Tensor) -> Tensor:
+    """The loss stays as it is."""
+    return output.logits.new_zeros(())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +112,7 @@ def run_epochs(
     seed: int,
     on_epoch: Callable[[EpochStats], None] = discard,
     checkpoint_dir: Path | None = None,
+    penalty: Penalty = no_penalty,
     clock: Callable[[], float] = time.perf_counter,
 ) -> FitReport:
     """Train the tensors under `moving`; the model ends with the best averaged weights and in evaluation mode."""
@@ -117,7 +126,9 @@ def run_epochs(
     began = clock() - state.seconds
     while state.epoch < config.epochs and not _is_stale(state, config):
         state.epoch += 1
-        train_loss, learning_rate = _one_epoch(model, train, plan, config, moving, shared, learned, kept, state, seed)
+        train_loss, learning_rate = _one_epoch(
+            model, train, plan, config, moving, shared, learned, kept, state, seed, penalty
+        )
         val_loss, val_accuracy = _validate(model, kept, state, val)
         if val is None or val_loss < state.best_val:
             state.best = {name: tensor.clone() for name, tensor in state.average.items()}
@@ -161,6 +172,7 @@ def _one_epoch(
     kept: dict[str, Tensor],
     state: _State,
     seed: int,
+    penalty: Penalty,
 ) -> tuple[float, float]:
     """One pass; mean loss and last learning rate."""
     losses, learning_rate = [], 0.0
@@ -173,8 +185,9 @@ def _one_epoch(
             for group in state.optimizer.param_groups:
                 group["lr"] = learning_rate
             batch = augment(train(indices), config, rng)
-            parts = loss_parts(model(batch), batch, label_smoothing=config.label_smoothing)
-            loss = balanced_loss(parts, config, state.dwa, shared)
+            output = model(batch)
+            parts = loss_parts(output, batch, label_smoothing=config.label_smoothing)
+            loss = balanced_loss(parts, config, state.dwa, shared) + penalty(output, batch, indices)
             state.optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(learned.values(), config.gradient_clip)

@@ -65,7 +65,7 @@ def submodel(model: LoopModel, modalities: Sequence[str] = (), layers: int = 0) 
     with torch.random.fork_rng(devices=[]):
         light = OmniModel(config, model.tasks)
     light.load_state_dict(weights_of(model, config))
-    light.temperature = model.temperature
+    light.temperature, light.temperatures = model.temperature, dict(model.temperatures)
     return light.eval()
 
 

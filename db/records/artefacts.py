@@ -9,6 +9,8 @@ from db.records.loop import Json
 
 MSN = "msn"
 """The kind of artefact that says how a version chooses modalities."""
+CARD = "card"
+"""The kind of artefact that is a version's model card, in Markdown."""
 
 
 @dataclass(frozen=True, kw_only=True)

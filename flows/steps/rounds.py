@@ -13,6 +13,7 @@ from db.repository import rounds, samples, triggers, versions
 from flows.errors import NothingToDo
 from flows.failpoints import failpoint
 from flows.home import exclusive
+from flows.steps.carding import make_card
 from flows.steps.deciding import Decision, decide
 from flows.steps.labelling import finish_labelling, waiting_for_labels
 from flows.steps.registering import register
@@ -193,8 +194,12 @@ def do_validate(ws: Workspace, round_: Round) -> None:
 
 
 def do_decide(ws: Workspace, round_: Round) -> None:
-    """validated → decided and closed."""
-    decide(ws, round_, candidate(ws, round_))
+    """validated → decided and closed, and the version's model card made."""
+    decision = decide(ws, round_, candidate(ws, round_))
+    try:
+        make_card(ws, decision.release.version)
+    except Exception as error:  # noqa: BLE001  the decision stands, whatever the card fails for
+        ws.reporter.say(f"card        none was made ({error}); try `omniloop models card {decision.release.version}`")
 
 
 NEXT: dict[str, StepFunction] = {

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-Attention = Literal["dcma", "seed", "joint"]
+Attention = Literal["dcma", "seed", "joint", "multiway", "gated", "late"]
+Strength = Literal["dynamic", "static", "none"]
 Scale = Literal["article", "head"]
 Loss = Literal["uniform", "dwa"]
 Mode = Literal["interaction", "sandwich", "full"]
@@ -57,7 +58,12 @@ class ModelConfig:
     """Hidden width of each modality's feed-forward network."""
     attention: Attention = "dcma"
     """`dcma`: projections per modality and an input-dependent bias between modalities. `seed`: the article's plain
-    formula. `joint`: ordinary dense attention, the same weights for every modality."""
+    formula. `joint`: ordinary dense attention, the same weights for every modality. `multiway`: shared projections, a
+    feed-forward network per modality (BEiT-3). `gated`: only the query looks across, through gates that start shut
+    (Flamingo). `late`: modalities meet in the answer alone."""
+    strength: Strength = "dynamic"
+    """What `dcma` and `multiway` add to the scores by pair of modalities: a learned table and a function of the input
+    (`dynamic`), the table alone (`static`), or nothing (`none`; with per-modality weights, mixture-of-transformers)."""
     scale: Scale = "article"
     """Scale of the scores: `article` is (head width / number of modalities)^-0.5, `head` is (head width)^-0.5."""
     dropout: float = 0.1
@@ -79,6 +85,7 @@ class ModelConfig:
         if self.width % self.heads:
             raise ValueError(f"heads must divide width, got {self.heads} and {self.width}. Try 4 heads of 24.")
         check_choice("attention", self.attention, get_args(Attention))
+        check_choice("strength", self.strength, get_args(Strength))
         check_choice("scale", self.scale, get_args(Scale))
         check_range("dropout", self.dropout, 0.0, 0.9, "0.1 is usual; 0 makes MC-dropout passes all alike.")
         unknown = sorted(set(self.encoder_options) - set(self.modalities) - {"text"})

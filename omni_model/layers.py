@@ -33,7 +33,7 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig, num_groups: int, context_width: int, *, within: bool) -> None:
         super().__init__()
-        shared = config.attention != "dcma"
+        shared = config.attention in ("joint", "seed")
         norms = 1 if shared else num_groups
         self.norm_attention = GroupedNorm(norms, config.width)
         self.attention = DCMA(
@@ -42,6 +42,7 @@ class Block(nn.Module):
             num_groups=num_groups,
             context_width=context_width,
             attention=config.attention,
+            strength=config.strength,
             scale=config.scale,
             within=within,
         )

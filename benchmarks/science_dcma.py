@@ -54,9 +54,9 @@ class Setup:
     seeds: Mapping[str, tuple[int, ...]] = field(
         default_factory=lambda: {"tri-digits": tuple(range(10)), "easy-VQA": tuple(range(5)), "Tux Paint": (0, 1, 2)}
     )
-    model: ModelConfig = field(default_factory=lambda: ModelConfig(width=32, heads=2, ffn_width=64))
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=6, batch_rows=64, patience=0))
-    epochs: Mapping[str, int] = field(default_factory=lambda: {"easy-VQA": 5, "Tux Paint": 5})
+    model: ModelConfig = field(default_factory=lambda: ModelConfig(width=24, heads=2, ffn_width=48))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=5, batch_rows=64, patience=0))
+    epochs: Mapping[str, int] = field(default_factory=lambda: {"easy-VQA": 4, "Tux Paint": 4})
     """Where they differ from `train`."""
     tuning_seeds: tuple[int, ...] = (100,)
     contenders: tuple[str, ...] = tuple(CONTENDERS)

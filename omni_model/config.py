@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from omni_model.balance_config import BalanceConfig
+
 Attention = Literal["dcma", "seed", "joint", "multiway", "gated", "late"]
 Strength = Literal["dynamic", "static", "none"]
 Scale = Literal["article", "head"]
@@ -169,6 +171,8 @@ class TrainConfig:
     """`uniform`: fixed weights. `dwa`: weights from gradient norms by `dwa`."""
     dwa: DwaConfig = field(default_factory=DwaConfig)
     """Used if `loss` is `dwa`."""
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
+    """Published methods against modality bias; `gradnorm` takes the place of fixed weights."""
     calibrate_subsets: bool = False
     """Fit a temperature for each combination of modalities beside the one for all."""
     checkpoint_every: int = 5
@@ -187,6 +191,8 @@ class TrainConfig:
         for name in ("feature_noise", "unimodal_weight"):
             check_range(name, getattr(self, name), 0.0, 100.0, "0 switches it off.")
         check_choice("loss", self.loss, get_args(Loss))
+        if self.loss == "dwa" and self.balance.method == "gradnorm":
+            raise ValueError("DWA and GradNorm both set the weights of the losses. Choose one: loss or balance.method.")
         check_range("checkpoint_every", self.checkpoint_every, 1, 10**6, "1 writes after every epoch.")
 
 

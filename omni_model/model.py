@@ -146,6 +146,8 @@ class OmniModel(LoopModel):
         self.config = config
         self.interaction = ("layers",)
         self.shared = ("layers.head",)
+        parts = ("encoders", "layers.position", "layers.pool")
+        self.own = {name: tuple(f"{part}.{name}" for part in parts) for name in config.modalities}
         self.encoders = build_encoders(config)
         lengths = {name: self.encoder(name).max_tokens for name in config.modalities}
         self.layers = Interaction(config, lengths, len(self.answers))

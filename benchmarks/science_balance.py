@@ -63,6 +63,10 @@ class Setup:
     methods: tuple[str, ...] = tuple(METHODS)
     fewer: tuple[str, ...] = (UNIFORM, STATIC, ARTICLE, SOUND, "MMPareto")
     """The methods away from tri-digits."""
+    headline: tuple[str, ...] = (UNIFORM, STATIC, ARTICLE, SOUND)
+    """Those that get every seed, beside the matched rate."""
+    other_seeds: int = 5
+    """How many of the seeds all others get."""
     tuning_seed: int = 100
     overhead_steps: int = 12
     rows: int | None = 550
@@ -123,12 +127,16 @@ def measure_world(name: str, setup: Setup, part: str, say: Say) -> tuple[dict[st
         say(f"balance {name} {method} tuned: {[round(score, 3) for score in scores]}")
     chosen[ALONE] = chosen[UNIFORM] | {"unimodal_weight": 0.0}
     runs: dict[str, list[Any]] = {method: [] for method in (*chosen, MATCHED)}
-    for seed in setup.seeds[name]:
-        for method, trial in chosen.items():
+    for number, seed in enumerate(setup.seeds[name]):
+        for method in chosen if number < setup.other_seeds else [key for key in chosen if key in setup.headline]:
+            trial = chosen[method]
             runs[method].append(cache.get(f"{method} {told(trial)} {seed}", bench.runner(trial, seed)))
         rate = chosen[UNIFORM]["learning_rate"] * runs[ARTICLE][-1]["rate_factor"]
         runs[MATCHED].append(cache.get(f"{MATCHED} {rate} {seed}", bench.runner({"learning_rate": rate}, seed)))
-        say(f"balance {name} seed {seed}: " + ", ".join(f"{key} {made[-1]['cross']:.3f}" for key, made in runs.items()))
+        say(
+            f"balance {name} seed {seed}: "
+            + ", ".join(f"{key} {made[-1]['cross']:.3f}" for key, made in runs.items() if len(made) > number)
+        )
     return runs, chosen
 
 

@@ -19,7 +19,7 @@ def figures_of(name: str, runs: Mapping[str, list[Any]], seeds: Sequence[int]) -
     """Gains over uniform weights and the rank among all methods; no suffix on biased tri-digits."""
     suffix = "" if name == "biased tri-digits" else "_" + name.lower().replace("-", "_").replace(" ", "_")
     cross = {method: [run["cross"] for run in several] for method, several in runs.items()}
-    order = sorted((method for method in cross if method != MATCHED), key=lambda method: -np.mean(cross[method]))
+    order = [method for method in ranked(cross) if method != MATCHED]
     made = {
         f"mbl_gain_relative{suffix}": gain(cross[ARTICLE], cross[UNIFORM], seeds),
         f"mbl_gain_over_fused_loss_alone{suffix}": gain(cross[ARTICLE], cross[ALONE], seeds),
@@ -34,7 +34,23 @@ def figures_of(name: str, runs: Mapping[str, list[Any]], seeds: Sequence[int]) -
 
 def gain(a: Sequence[float], b: Sequence[float], seeds: Sequence[int]) -> Figure:
     """Relative gain by seed."""
-    return figure_of([x / y - 1 for x, y in zip(a, b, strict=True)], "ratio", seeds=seeds)
+    return figure_of([x / y - 1 for x, y in zip(a, b, strict=False)], "ratio", seeds=seeds[: min(len(a), len(b))])
+
+
+def ranked(cross: Mapping[str, Sequence[float]]) -> list[str]:
+    """Methods by their mean difference to uniform weights over the seeds that they have, best first.
+
+    >>> ranked({"uniform": [0.5, 0.9], "a": [0.6], "b": [0.5, 0.8]})
+    ['a', 'uniform', 'b']
+    """
+    gaps = {method: [x - y for x, y in zip(got, cross[UNIFORM], strict=False)] for method, got in cross.items()}
+    return sorted(cross, key=lambda method: -float(np.mean(gaps[method])))
+
+
+def paired(a: Sequence[float], b: Sequence[float]) -> str:
+    """The difference over the seeds that both have."""
+    count = min(len(a), len(b))
+    return difference(a[:count], b[:count])
 
 
 def table_of(name: str, runs: Mapping[str, list[Any]]) -> dict[str, Any]:
@@ -43,17 +59,17 @@ def table_of(name: str, runs: Mapping[str, list[Any]]) -> dict[str, Any]:
     means = {key: np.mean([run["alone"][key] for run in runs[UNIFORM]]) for key in runs[UNIFORM][0]["alone"]}
     weak = min(means, key=lambda key: means[key])
     rows = []
-    for method in sorted(runs, key=lambda each: -np.mean(cross[each])):
+    for method in ranked(cross):
         gaps = [
-            interval([a - b for a, b in zip(cross[method], cross[control], strict=True)])[0] for control in CONTROLS
+            interval([a - b for a, b in zip(cross[method], cross[control], strict=False)])[0] for control in CONTROLS
         ]
         balances = [run["balance"] for run in runs[method] if run["balance"] is not None]
         rows.append(
             [
-                method,
+                method if len(cross[method]) == len(cross[UNIFORM]) else f"{method} ({len(cross[method])} seeds)",
                 spread(cross[method]),
-                "–" if method == UNIFORM else difference(cross[method], cross[UNIFORM]),
-                *("–" if method == control else difference(cross[method], cross[control]) for control in CONTROLS),
+                "–" if method == UNIFORM else paired(cross[method], cross[UNIFORM]),
+                *("–" if method == control else paired(cross[method], cross[control]) for control in CONTROLS),
                 "–" if method in (UNIFORM, ALONE, *CONTROLS) else "yes" if min(gaps) > 0 else "no",
                 spread([run["probe"][weak] for run in runs[method]]),
                 spread(balances) if balances else "–",

@@ -58,6 +58,7 @@ class Setup:
     train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=5, batch_rows=64, patience=0))
     epochs: Mapping[str, int] = field(default_factory=lambda: {"easy-VQA": 4, "Tux Paint": 4})
     """Where they differ from `train`."""
+    rates: tuple[float, ...] = RATES
     tuning_seeds: tuple[int, ...] = (100,)
     contenders: tuple[str, ...] = tuple(CONTENDERS)
     fewer: tuple[str, ...] = ("dcma", "joint", "late fusion", "gated", "mixture")
@@ -75,6 +76,7 @@ QUICK = Setup(
     seeds={"tri-digits": (0, 1)},
     model=ModelConfig(width=16, heads=2, ffn_width=16, segments=2),
     train=TrainConfig(epochs=1, batch_rows=64, patience=0),
+    rates=(4e-3,),
     contenders=("dcma", "joint", "late fusion", "gated"),
     ablations=("dcma, static strength",),
     lengths=(32, 64),
@@ -143,14 +145,14 @@ class Bench:
     def tuned(self, arm: str, cache: RunCache, say: Say) -> float:
         """The learning rate with the best mean validation accuracy over the tuning seeds."""
         scores = []
-        for rate in RATES:
+        for rate in self.setup.rates:
             several = [
                 cache.get(f"tuning {arm} {rate} {seed}", self.validator(arm, rate, seed))
                 for seed in self.setup.tuning_seeds
             ]
             scores.append(float(np.mean(several)))
         say(f"dcma {self.name} {arm} tuned: {[round(score, 3) for score in scores]}")
-        return RATES[int(np.argmax(scores))]
+        return self.setup.rates[int(np.argmax(scores))]
 
     def validator(self, arm: str, rate: float, seed: int) -> Callable[[], float]:
         """Validation accuracy of one training."""

@@ -65,7 +65,7 @@ class Setup:
     """The methods away from tri-digits."""
     headline: tuple[str, ...] = (UNIFORM, STATIC, ARTICLE, SOUND)
     """Those that get every seed, beside the matched rate."""
-    other_seeds: int = 5
+    other_seeds: int = 3
     """How many of the seeds all others get."""
     trials: int = 3
     """Settings of each method that are tried."""

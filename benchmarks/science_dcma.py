@@ -66,7 +66,7 @@ class Setup:
     ablations: tuple[str, ...] = tuple(ABLATIONS)
     headline: tuple[str, ...] = ("dcma", "joint")
     """Those that get every seed."""
-    other_seeds: int = 5
+    other_seeds: int = 3
     """How many of the seeds all others get."""
     lengths: tuple[int, ...] = (64, 256, 1024)
     rows: int | None = None

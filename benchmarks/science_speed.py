@@ -1,10 +1,9 @@
-"""Training and inference against the same architecture written plainly, where the time goes, packing against padding,
-and `torch.compile`; on a GPU throughput, memory and the distance to the roofline.
+"""Training and inference against the same architecture written plainly, where the time goes, and packing against
+padding; on a GPU throughput, memory and the distance to the roofline.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -49,13 +48,8 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
     packing, table = packed(model, rows, repeats)
     figures |= packing
     tables = [table, profiled({"ours": step(model, batch), "plain": step(simple, batch)})]
-    notes = list(NOTES)
-    if not quick:
-        compiled, told = compile_once(model, batch, repeats)
-        figures |= compiled
-        notes.append(told)
     more, told = gpu(say)
-    return {"figures": figures | more, "tables": tables, "notes": [*notes, told]}
+    return {"figures": figures | more, "tables": tables, "notes": [*NOTES, told]}
 
 
 NOTES = (
@@ -145,27 +139,3 @@ def profiled(jobs: dict[str, Callable[[], None]]) -> dict[str, Any]:
         rows.append([name, f"{total / 3e3:.1f}", f"{calls:,}", ", ".join(parts)])
     head = ["form", "CPU ms a step", "operators called", "where"]
     return {"title": "Where a training step spends its time (torch.profiler)", "head": head, "rows": rows}
-
-
-def compile_once(model: OmniModel, batch: Batch, repeats: int) -> tuple[dict[str, Figure], str]:
-    """`torch.compile` of the inference pass, for these shapes, against the eager one."""
-    began = time.perf_counter()
-    try:
-        compiled = torch.compile(model.layers.eval(), dynamic=False)
-        with torch.inference_mode():
-            compiled(batch)
-    except (RuntimeError, OSError) as error:
-        missing = {"compiled_time_ratio_to_eager": figure(None, "ratio")}
-        return missing, f"torch.compile: not run here, {type(error).__name__}."
-    seconds = time.perf_counter() - began
-
-    def run() -> None:
-        with torch.inference_mode():
-            compiled(batch)
-
-    ratio = paired_ratio(run, forward(model, batch), repeats)
-    made = {"compiled_time_ratio_to_eager": ratio.figure(), "compile_s": figure(seconds, "s", n=1)}
-    return (
-        made,
-        "torch.compile: the inference pass in float32 with fixed shapes; each new mix of lengths compiles anew.",
-    )

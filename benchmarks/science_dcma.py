@@ -14,16 +14,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.harness import Figure, figure, figure_of
+from benchmarks.harness import Figure
 from benchmarks.science_cache import RunCache
+from benchmarks.science_dcma_tables import OURS, figures_of, tables_of
 from benchmarks.science_lengths import lengths_table
-from benchmarks.science_stats import difference, interval, spread
-from benchmarks.science_training import Prepared, fresh, prepare, robustness, train, val_accuracy
+from benchmarks.science_training import (
+    NotKept,
+    Prepared,
+    fresh,
+    prepare,
+    robustness,
+    train,
+    unless_kept_only,
+    val_accuracy,
+)
 from benchmarks.science_worlds import World, digits, questions, stamps
 from omni_model.config import ModelConfig, TrainConfig
 
 Say = Callable[[str], None]
-OURS, BASELINE = "dcma", "joint"
 CONTENDERS: Mapping[str, Mapping[str, Any]] = {
     "dcma": {},
     "joint": {"attention": "joint", "scale": "head"},
@@ -97,8 +105,12 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
     figures: dict[str, Figure] = {}
     tables, notes = [], list(NOTES)
     for name in setup.seeds:
-        runs, rates = measure_world(name, setup, "dcma-quick" if quick else "dcma", say)
-        figures |= figures_of(name, runs, setup)
+        try:
+            runs, rates = measure_world(name, setup, "dcma-quick" if quick else "dcma", say)
+        except NotKept:
+            notes.append(f"{name}: attention was not measured, for want of time.")
+            continue
+        figures |= figures_of(name, runs, setup.seeds[name])
         tables += tables_of(name, runs)
         notes.append(f"{name}, chosen learning rates: " + ", ".join(f"{key} {rate:g}" for key, rate in rates.items()))
     table, more = lengths_table(setup.model, setup.lengths, say)
@@ -124,15 +136,17 @@ def measure_world(name: str, setup: Setup, part: str, say: Say) -> tuple[dict[st
     contenders, parts = (setup.contenders, setup.ablations) if name == "tri-digits" else (setup.fewer, ())
     rates = {arm: bench.tuned(arm, cache, say) for arm in contenders}
     runs: dict[str, list[Any]] = {arm: [] for arm in (*contenders, *parts)}
+    ended: set[str] = set()
     for number, seed in enumerate(setup.seeds[name]):
-        for arm in runs if number < setup.other_seeds else setup.headline:
+        for arm in [arm for arm in (runs if number < setup.other_seeds else setup.headline) if arm not in ended]:
             rate = rates.get(arm, rates[OURS])
-            runs[arm].append(cache.get(f"{arm} {rate} {seed}", bench.runner(arm, rate, seed)))
-        say(
-            f"dcma {name} seed {seed}: "
-            + ", ".join(f"{arm} {made[-1]['accuracy']:.3f}" for arm, made in runs.items() if made)
-        )
-    return runs, rates
+            try:
+                runs[arm].append(cache.get(f"{arm} {rate} {seed}", unless_kept_only(bench.runner(arm, rate, seed))))
+            except NotKept:
+                ended.add(arm)
+        made = {arm: several[number]["accuracy"] for arm, several in runs.items() if len(several) > number}
+        say(f"dcma {name} seed {seed}: " + ", ".join(f"{arm} {value:.3f}" for arm, value in made.items()))
+    return {arm: several for arm, several in runs.items() if several}, rates
 
 
 class Bench:
@@ -147,7 +161,7 @@ class Bench:
         scores = []
         for rate in self.setup.rates:
             several = [
-                cache.get(f"tuning {arm} {rate} {seed}", self.validator(arm, rate, seed))
+                cache.get(f"tuning {arm} {rate} {seed}", unless_kept_only(self.validator(arm, rate, seed)))
                 for seed in self.setup.tuning_seeds
             ]
             scores.append(float(np.mean(several)))
@@ -197,61 +211,3 @@ def config_of(arm: str, base: ModelConfig, world: World) -> ModelConfig:
 def num_parameters(config: ModelConfig, world: World) -> int:
     """Learnable numbers of a model of this shape."""
     return sum(parameter.numel() for parameter in fresh(world, config, 0).parameters())
-
-
-def figures_of(name: str, runs: Mapping[str, list[dict[str, Any]]], setup: Setup) -> dict[str, Figure]:
-    """Accuracies and paired differences of the contenders; the headline on tri-digits has no suffix."""
-    suffix = "" if name == "tri-digits" else "_" + name.lower().replace("-", "_").replace(" ", "_")
-    seeds = setup.seeds[name]
-    made = {}
-    for arm, several in runs.items():
-        key = arm.replace(", ", "_").replace(" ", "_")
-        made[f"attention_{key}_accuracy{suffix}"] = figure_of(
-            [run["accuracy"] for run in several], "accuracy", seeds=seeds[: len(several)]
-        )
-        if arm != OURS:
-            gaps = [100 * (a["accuracy"] - b["accuracy"]) for a, b in zip(runs[OURS], several, strict=False)]
-            title = "dcma_minus_joint_attention_points" if arm == BASELINE else f"dcma_minus_{key}_points"
-            made[f"{title}{suffix}"] = figure_of(gaps, "points", seeds=seeds[: len(gaps)])
-    low, high = interval(
-        [100 * (a["accuracy"] - b["accuracy"]) for a, b in zip(runs[OURS], runs[BASELINE], strict=True)]
-    )
-    if np.isfinite(low):
-        made[f"dcma_minus_joint_attention_low{suffix}"] = figure(low, "points", n=len(seeds))
-        made[f"dcma_minus_joint_attention_high{suffix}"] = figure(high, "points", n=len(seeds))
-    return made
-
-
-def ahead(several: list[dict[str, Any]], ours: list[dict[str, Any]]) -> float:
-    """Mean difference to DCMA over the seeds that a contender has."""
-    return float(np.mean([a["accuracy"] - b["accuracy"] for a, b in zip(several, ours, strict=False)]))
-
-
-def tables_of(name: str, runs: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Accuracy with differences, and accuracy under damage."""
-    ours = [run["accuracy"] for run in runs[OURS]]
-    seeds = f"{len(ours)} seeds"
-    whole, damage = [], []
-    columns = [key for key in runs[OURS][0] if key.startswith(("without", "corrupted"))]
-    for arm, several in sorted(runs.items(), key=lambda entry: -ahead(entry[1], runs[OURS])):
-        got = [run["accuracy"] for run in several]
-        whole.append(
-            [
-                arm if len(got) == len(ours) else f"{arm} ({len(got)} seeds)",
-                f"{several[0]['parameters']:,}",
-                spread(got),
-                "–" if arm == OURS else difference(ours[: len(got)], got),
-                spread([run["alignment error"] for run in several]),
-                f"{np.mean([run['cpu_s'] for run in several]):.1f}",
-            ]
-        )
-        damage.append([arm, *(spread([run[key] for run in several]) for key in columns)])
-    head = ["attention", "parameters", "accuracy", "DCMA minus it, points", "alignment error", "training, CPU s"]
-    return [
-        {"title": f"Attention on {name}, {seeds}", "head": head, "rows": whole},
-        {
-            "title": f"Attention on {name} with a modality gone or corrupted, {seeds}",
-            "head": ["attention", *columns],
-            "rows": damage,
-        },
-    ]

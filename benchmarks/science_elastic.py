@@ -11,6 +11,7 @@ import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
         runs = {name: [] for name in (*setup.contenders, "joint")}  # type: dict[str, list[dict[str, Any]]]
         for seed in setup.seeds:
             for name in runs:
-                made = cache.get(f"{kind} {name} {seed}", lambda: run(kind, name, chosen.get(name), seed, setup))
+                made = cache.get(f"{kind} {name} {seed}", partial(run, kind, name, chosen.get(name), seed, setup))
                 runs[name].append(made)
                 say(f"elastic {kind} {name} seed {seed}: {made['accuracy']:.3f}, {made['cpu_s']:.0f} s")
         figures |= figures_of(kind, runs, setup)
@@ -109,8 +110,9 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
 
 
 NOTES = (
-    "Test accuracy over all steps after the last one, the answer sought among all those known; forgetting, backward and "
-    "forward transfer (over guessing) as in GEM and Chaudhry et al.; seconds of CPU on one thread after the base model.",
+    "Test accuracy over all steps after the last one, the answer sought among all those known; forgetting, backward "
+    "and forward transfer (over guessing) as in GEM and Chaudhry et al.; seconds of CPU on one thread after the base "
+    "model.",
     "Probe, LoRA, replay, DER++ and elastic replay earlier rows, all of which are kept; full, EWC and LwF have none. "
     "Joint is trained from scratch on every row of the stream at once, with 20 epochs to the tunings' 6 a step.",
 )
@@ -152,7 +154,7 @@ def tuned(kind: Kind, name: str, setup: Setup, cache: RunCache, say: Say) -> Cho
     scores = []
     for choice in GRIDS[name]:
         key = f"{kind} {name} tuning {asdict(choice)}"
-        scores.append(cache.get(key, lambda: validated(kind, name, choice, setup)))
+        scores.append(cache.get(key, partial(validated, kind, name, choice, setup)))
     best = GRIDS[name][int(np.argmax(scores))]
     say(f"elastic {kind} {name} tuned: {best} of {[round(score, 3) for score in scores]}")
     return best

@@ -1,9 +1,9 @@
 """Which samples to label: every acquisition function against random at equal label budgets, over twenty paired seeds.
 
-A model that knows the first domain meets an unlabelled pool of the five others. Labels are bought in rounds; after each
-the model is tuned on all that was bought, with replay of the first domain, and tested on all six. What is trained is one
-hidden layer over the frozen, cached features of the product's encoders; selection, tuning and prediction are the
-product's own.
+A model that knows the first domain meets an unlabelled pool of the five others. Labels are bought in rounds; after
+each the model is tuned on all that was bought, with replay of the first domain, and tested on all six. What is trained
+is one hidden layer over the frozen, cached features of the product's encoders; selection, tuning and prediction are
+the product's own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 
 from benchmarks.harness import Figure, figure, figure_of
 from benchmarks.science_cache import RunCache
+from benchmarks.science_peers import measure_peers
 from benchmarks.science_readout import Readout
 from benchmarks.science_stats import area_under, difference, interval, labels_to, spread
 from monitoring.measures.calibration import ece
@@ -106,16 +108,21 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
     world = World(setup)
     for seed in setup.seeds:
         for name in runs:
-            made = cache.get(f"{name} {seed}", lambda: world.run(name, seed))
+            made = cache.get(f"{name} {seed}", partial(world.run, name, seed))
             runs[name].append(made)
         area = {name: several[-1]["area"] for name, several in runs.items() if name != "all labels"}
         say(f"selection seed {seed}: " + ", ".join(f"{name} {value:.3f}" for name, value in area.items()))
-    return {"figures": figures_of(runs, setup), "tables": [table_of(runs)], "notes": list(NOTES)}
+    peers = {"figures": {}, "tables": [], "notes": []} if quick else measure_peers(quick, say)
+    return {
+        "figures": figures_of(runs, setup) | peers["figures"],
+        "tables": [table_of(runs, setup), *peers["tables"]],
+        "notes": [*NOTES, *peers["notes"]],
+    }
 
 
 NOTES = (
     "Area: mean test accuracy over the label budgets (the same for every arm), of all six domains. Labels: where the "
-    "mean curve of the arm first reaches 95 % of the accuracy with every label of the pool, between two budgets in proportion.",
+    "mean curve of the arm first reaches 95 % of the accuracy with every label, between two budgets in proportion.",
     "Every arm but one has the product's control arm: a tenth of its labels are drawn at random.",
     "Trained: one hidden layer on pooled tokens of frozen encoders. So the table ranks functions; it does not tell how "
     "many labels the product's own model needs.",
@@ -204,7 +211,7 @@ class World:
         return float(np.mean([right[said.domains == domain].mean() for domain in sorted(set(said.domains.tolist()))]))
 
     def _with_everything(self, model: Readout, seed: int) -> dict[str, Any]:
-        """The accuracy with every label, and how far confidences are off by subset, with one temperature and with many."""
+        """The accuracy with every label, and how far confidences are off, with one temperature and with many."""
         self._tune(model, self.parts["pool"], 1000 * seed + 999)
         accuracy = self._accuracy(model)
         off = {}
@@ -264,11 +271,9 @@ def curve_labels(
     return labels_to([0, *setup.budgets], curve.tolist(), GOAL * whole)
 
 
-def table_of(runs: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def table_of(runs: Mapping[str, list[dict[str, Any]]], setup: Setup) -> dict[str, Any]:
     """Arms, best area first."""
     setup_rows = range(len(runs[BASELINE]))
-    budgets = len(runs[BASELINE][0]["accuracies"])
-    setup = QUICK if budgets == len(QUICK.budgets) + 1 else Setup()
     random_labels = curve_labels(runs, BASELINE, setup_rows, setup)
     rows = []
     arms = [name for name in runs if name != "all labels"]

@@ -66,6 +66,10 @@ class ModelConfig:
     """Segments in which a modality's tokens are pooled to its own embedding."""
     instruction_tokens: int = 2
     """Tokens that the instruction is pooled into."""
+    links: Mapping[str, float] = field(default_factory=dict)
+    """How strongly one group's tokens attend to another's before anything is learnt, by layer across modalities, e.g.
+    {"0.image>audio": 0.0}: 1 (where nothing is named) leaves it, 2 doubles it, 0 cuts it for good. Groups are the
+    modalities and `instruction`, which holds the query too. `dcma` only."""
     encoder_options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Options of single encoders by modality, e.g. {"image": {"size": 64}}."""
 
@@ -84,6 +88,23 @@ class ModelConfig:
         unknown = sorted(set(self.encoder_options) - set(self.modalities) - {"text"})
         if unknown:
             raise ValueError(f"encoder_options names {unknown}, which are no modalities. Have: {self.modalities}.")
+        for name, strength in self.links.items():
+            self._check_link(name, strength)
+
+    def _check_link(self, name: str, strength: float) -> None:
+        layer, _, pair = name.partition(".")
+        one, _, other = pair.partition(">")
+        groups = (*self.modalities, "instruction")
+        if not (layer.isdecimal() and int(layer) < self.layers and one in groups and other in groups):
+            raise ValueError(
+                f"links names {name!r}, which is no link. Write LAYER.FROM>TO with a layer below {self.layers} and two "
+                f"of {', '.join(groups)}, such as 0.{groups[0]}>{groups[-1]}."
+            )
+        check_range(f"links[{name}]", strength, 0.0, 100.0, "1 leaves it, 0 cuts it.")
+        if self.attention != "dcma":
+            raise ValueError(f"links need attention 'dcma', got {self.attention!r}. Leave them out.")
+        if one == other and strength == 0:
+            raise ValueError(f"links[{name}] would cut a group from itself. Cut it from others only.")
 
     @property
     def head_width(self) -> int:

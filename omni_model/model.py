@@ -71,7 +71,7 @@ class Interaction(nn.Module):
             Block(config, num_groups, context_width, within=True) for _ in range(config.within_layers)
         )
         self.across = nn.ModuleList(
-            Block(config, num_groups, context_width, within=False) for _ in range(config.layers)
+            Block(config, num_groups, context_width, within=False, layer=layer) for layer in range(config.layers)
         )
         self.pool = nn.ModuleDict({name: Segments(config.width, config.segments) for name in config.modalities})
         self.head = AnswerHead(config.width, num_answers, config.dropout)

@@ -193,11 +193,14 @@ def write_results(
     *,
     quick: bool,
     notes: str | Sequence[str] | None = None,
+    more: Mapping[str, Any] | None = None,
     folder: Path = RESULTS,
 ) -> Path:
     """Write ``NAME.json`` (``NAME.quick.json`` for the short form) into ``folder`` and return its path.
 
-    ``notes`` are sentences that stand under the figures in the docs. A file is replaced whole or not at all.
+    ``notes`` are sentences that stand under the figures in the docs. ``more`` holds further keys, such as ``tables``
+    (each with ``title``, ``head`` and ``rows``), which the docs show before the figures. A file is replaced whole
+    or not at all.
     Raises ``ValueError`` for a name that is not lower_snake_case or when there is no figure.
     """
     for each in (name, *figures):
@@ -216,6 +219,7 @@ def write_results(
         "versions": versions(),
         "notes": [notes] if isinstance(notes, str) else list(notes or ()),
         "figures": {key: figure(**entry) for key, entry in figures.items()},
+        **(more or {}),
     }
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

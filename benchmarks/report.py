@@ -69,6 +69,7 @@ def _section(result: Mapping[str, Any], subject: str) -> str:
         f"## {result['name'].replace('_', '-')}",
         "",
         *([subject, ""] if subject else []),
+        *(line for table in result.get("tables", ()) for line in _table(table)),
         "| figure | value | unit | n |",
         "|---|---:|---|---:|",
         *rows,
@@ -79,6 +80,13 @@ def _section(result: Mapping[str, Any], subject: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _table(table: Mapping[str, Any]) -> list[str]:
+    """One of a benchmark's own tables; a bar in a cell would end it."""
+    rows = [[str(cell).replace("|", "\\|") for cell in row] for row in (table["head"], *table["rows"])]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return [f"**{table['title']}**", "", lines[0], "|" + "---|" * len(rows[0]), *lines[1:], ""]
 
 
 def _origin(result: Mapping[str, Any]) -> str:

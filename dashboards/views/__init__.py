@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dashboards.pages import Action, File, Page
-from dashboards.views import audit
+from dashboards.views import audit, labelling, labels, labels_contested, media
 
-PARTS: tuple[Page | Action | File, ...] = (*audit.PARTS,)
+PARTS: tuple[Page | Action | File, ...] = (
+    *audit.PARTS,
+    *media.PARTS,
+    *labels.PARTS,
+    *labels_contested.PARTS,
+    *labelling.PARTS,
+)

@@ -61,3 +61,11 @@ def test_each_benchmark_says_what_it_measures() -> None:
 )
 def test_numbers_are_rounded_for_reading(value: float, spread: float | None, text: str) -> None:
     assert number(value, spread) == text
+
+
+def test_a_benchmarks_own_tables_stand_before_its_figures(tmp_path: Path) -> None:
+    table = {"title": "Arms", "head": ["arm", "score"], "rows": [["a | b", "0.5 ± 0.1"]]}
+    write_results("science", {"a": figure(1, "s")}, quick=False, more={"tables": [table]}, folder=tmp_path)
+    page = render(read_results(tmp_path), {})
+    assert "**Arms**\n\n| arm | score |\n|---|---|\n| a \\| b | 0.5 ± 0.1 |" in page
+    assert page.index("Arms") < page.index("| figure |")

@@ -204,7 +204,7 @@ def joint(kind: Kind, seed: int, setup: Setup) -> dict[str, Any]:
     steps = [replace_rows(step, setup.rows) for step in stream(kind, seed, setup.num_steps)]
     torch.manual_seed(seed)
     model = OmniModel(setup.model, [steps[-1].task])
-    train, val = ([row for step in steps for row in rows_of(step)] for rows_of in (lambda s: s.train, lambda s: s.val))
+    train, val = [row for step in steps for row in step.train], [row for step in steps for row in step.val]
     began = time.process_time()
     report = fit(model, train, val, setup.joint, seed=seed)
     cpu_s = time.process_time() - began

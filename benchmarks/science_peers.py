@@ -1,4 +1,4 @@
-"""The acquisition functions beside those of modAL and scikit-activeml: the same choice on the same scores, and the time.
+"""The acquisition functions beside those of modAL and scikit-activeml: the same choice on the same scores, and speed.
 
 The libraries live in an environment of their own below the user's cache folder, built on first use.
 """
@@ -89,7 +89,8 @@ def measure_peers(quick: bool, say: Say) -> dict[str, Any]:
         told = run(data | {"budget": np.array(budget), "few": np.array(few)})
     except Unavailable as reason:
         return {"figures": {}, "tables": [], "notes": [f"modAL and scikit-activeml could not be installed: {reason}"]}
-    rows, figures = [], {}  # type: tuple[list[list[str]], dict[str, Figure]]
+    rows: list[list[str]] = []
+    figures: dict[str, Figure] = {}
     for key, theirs in told.items():
         library, name = key.split()
         size = few if name == "core_set" else budget

@@ -37,6 +37,9 @@ from omni_model.train import fit
 
 BASELINE = "random"
 DEFAULT = "margin"
+ALL_LABELS = "all labels"
+FIRST = frozenset({ALL_LABELS, "random", "margin", "entropy", "badge", "bald"})
+"""Measured over all seeds before the rest."""
 GOAL = 0.95
 Say = Callable[[str], None]
 
@@ -77,9 +80,9 @@ class Setup:
     """Of the model whose encoders are taken, once for all seeds, on the first domain."""
     first: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=40, patience=0, batch_rows=32))
     tune: ElasticConfig = field(
-        default_factory=lambda: ElasticConfig(epochs=15, batch_rows=32, replay_share=0.25, own_share=0.0)
+        default_factory=lambda: ElasticConfig(epochs=12, batch_rows=32, replay_share=0.25, own_share=0.0)
     )
-    budgets: tuple[int, ...] = (40, 80, 120, 160, 200, 260, 320, 400, 500)
+    budgets: tuple[int, ...] = (40, 80, 120, 160, 220, 300, 400)
     """Labels bought so far, round by round."""
     arms: tuple[str, ...] = tuple(ARMS)
     rows: int | None = None
@@ -104,14 +107,16 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
     torch.set_num_threads(1)
     settings = {key: value for key, value in asdict(setup).items() if key not in ("seeds", "arms")}
     cache = RunCache("selection-quick" if quick else "selection", settings | {"form": 1})
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in (*setup.arms, "all labels")}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in (ALL_LABELS, *setup.arms)}
     world = World(setup)
-    for seed in setup.seeds:
-        for name in runs:
-            made = cache.get(f"{name} {seed}", partial(world.run, name, seed))
-            runs[name].append(made)
-        area = {name: several[-1]["area"] for name, several in runs.items() if name != "all labels"}
-        say(f"selection seed {seed}: " + ", ".join(f"{name} {value:.3f}" for name, value in area.items()))
+    for group in (runs.keys() & FIRST, runs.keys() - FIRST):
+        for seed in setup.seeds:
+            for name in sorted(group):
+                made = cache.get(f"{name} {seed}", partial(world.run, name, seed))
+                runs[name].append(made)
+            say(
+                f"selection seed {seed}: " + ", ".join(f"{name} {runs[name][-1]['area']:.3f}" for name in sorted(group))
+            )
     peers = {"figures": {}, "tables": [], "notes": []} if quick else measure_peers(quick, say)
     return {
         "figures": figures_of(runs, setup) | peers["figures"],
@@ -143,7 +148,7 @@ class World:
         if self._seed != seed:
             self._open(seed)
         model = copy.deepcopy(self.started)
-        if name == "all labels":
+        if name == ALL_LABELS:
             return self._with_everything(model, seed)
         arm, accuracies = ARMS[name], [self._accuracy(model)]
         bought: list[int] = []
@@ -257,7 +262,7 @@ def figures_of(runs: Mapping[str, list[dict[str, Any]]], setup: Setup) -> dict[s
         key = name.replace(", ", "_").replace(" ", "_")
         made[f"selection_{key}_area_minus_random_points"] = figure_of(gaps, "points", seeds=setup.seeds)
     for kind in ("none", "one", "subset"):
-        values = [run["ece"][kind] for run in runs["all labels"]]
+        values = [run["ece"][kind] for run in runs[ALL_LABELS]]
         made[f"selection_ece_of_single_modalities_{kind}_temperature"] = figure_of(values, "ECE", seeds=setup.seeds)
     return made
 
@@ -267,7 +272,7 @@ def curve_labels(
 ) -> float | None:
     """Labels at which the mean curve over some seeds reaches the goal."""
     curve = np.mean([runs[name][row]["accuracies"] for row in rows], axis=0)
-    whole = float(np.mean([runs["all labels"][row]["accuracy"] for row in rows]))
+    whole = float(np.mean([runs[ALL_LABELS][row]["accuracy"] for row in rows]))
     return labels_to([0, *setup.budgets], curve.tolist(), GOAL * whole)
 
 
@@ -276,7 +281,7 @@ def table_of(runs: Mapping[str, list[dict[str, Any]]], setup: Setup) -> dict[str
     setup_rows = range(len(runs[BASELINE]))
     random_labels = curve_labels(runs, BASELINE, setup_rows, setup)
     rows = []
-    arms = [name for name in runs if name != "all labels"]
+    arms = [name for name in runs if name != ALL_LABELS]
     for name in sorted(arms, key=lambda arm: -np.mean([run["area"] for run in runs[arm]])):
         areas, base = [run["area"] for run in runs[name]], [run["area"] for run in runs[BASELINE]]
         reached = curve_labels(runs, name, setup_rows, setup)
@@ -292,7 +297,7 @@ def table_of(runs: Mapping[str, list[dict[str, Any]]], setup: Setup) -> dict[str
                 f"{np.mean([run['accuracies'][-1] for run in runs[name]]):.3f}",
             ]
         )
-    whole = spread([run["accuracy"] for run in runs["all labels"]])
+    whole = spread([run["accuracy"] for run in runs[ALL_LABELS]])
     head = ["arm", "area", "minus random, points", "better", "labels to 95 %", "ratio to random", "last accuracy"]
     title = f"Selection on tri-digits, {len(runs[BASELINE])} seeds; with every label {whole}"
     return {"title": title, "head": head, "rows": rows}

@@ -45,6 +45,8 @@ class ModelConfig:
 
     modalities: tuple[str, ...] = ("text", "image", "audio")
     """Registered modalities that the model has an encoder for, in the order of its token blocks."""
+    ignores: tuple[str, ...] = ()
+    """Modalities that samples may bring and the model does not look at; any other unknown one is refused."""
     width: int = 96
     """Width of a token (D)."""
     heads: int = 4
@@ -76,6 +78,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"modalities must be distinct and at least one, got {self.modalities!r}. Name each once.")
+        if both := sorted(set(self.ignores) & set(self.modalities)):
+            raise ValueError(f"ignores names {', '.join(both)}, which the model looks at. Name each on one side.")
         for name in ("width", "heads", "ffn_width", "segments", "instruction_tokens"):
             check_above_zero(name, getattr(self, name), "Use a whole number of at least 1.")
         check_range("within_layers", self.within_layers, 0, 64, "0 leaves them out.")

@@ -78,11 +78,11 @@ class DCMA(nn.Module):
 
     `attention` is `dcma`; or `joint`, ordinary dense attention; or `seed`, the article's plain form, one head in which
     x is scored against proj_m(x) and proj_m(x) is what is summed up.
-    `scale` is `article`, (E / M)^-0.5, or `head`, E^-0.5. `within` restricts each token to its own block. `link_MM` is
+    `scale` is `article`, (E / M)^-0.5, or `head`, E^-0.5. `within` restricts each token to its own block. `links` [M, M] is
     added to the bias and not learnt; it comes with the configuration, not with the weights.
     """
 
-    link_MM: Tensor | None
+    links: Tensor | None
 
     def __init__(
         self,
@@ -94,10 +94,10 @@ class DCMA(nn.Module):
         attention: Attention = "dcma",
         scale: Scale = "article",
         within: bool = False,
-        link_MM: Tensor | None = None,
+        links: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.register_buffer("link_MM", link_MM, persistent=False)
+        self.register_buffer("links", links, persistent=False)
         self.attention, self.within, self.num_groups = attention, within, num_groups
         self.heads = 1 if attention == "seed" else heads
         head_width = width // self.heads
@@ -137,7 +137,7 @@ class DCMA(nn.Module):
         shape = (self.heads, self.num_groups, self.num_groups)
         dynamic_BHMM: Tensor = self.dynamic(context_BC).unflatten(-1, shape)
         bias_BHMM = self.bias_HMM + dynamic_BHMM
-        return bias_BHMM if self.link_MM is None else bias_BHMM + self.link_MM
+        return bias_BHMM if self.links is None else bias_BHMM + self.links
 
     @torch.no_grad()
     def attention_mass(self, x_BLD: Tensor, layout: Layout, mask_BL: Tensor, context_BC: Tensor) -> Tensor:

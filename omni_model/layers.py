@@ -68,7 +68,7 @@ class Block(nn.Module):
             attention=config.attention,
             scale=config.scale,
             within=within,
-            link_MM=None if within else links_of(config, layer),
+            links=None if within else links_of(config, layer),
         )
         self.norm_ffn = GroupedNorm(norms, config.width)
         self.rise = PerGroup(num_groups, config.width, config.ffn_width, shared=shared)

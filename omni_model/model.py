@@ -144,7 +144,7 @@ class OmniModel(LoopModel):
         return encoder
 
     def prepare(self, sample: Sample) -> dict[str, Tensor]:
-        unknown = sorted(set(sample.inputs) - set(self.config.modalities))
+        unknown = sorted(set(sample.inputs) - {*self.config.modalities, *self.config.ignores})
         if unknown:
             takes = ", ".join(self.config.modalities)
             raise ValueError(
@@ -153,6 +153,8 @@ class OmniModel(LoopModel):
             )
         prepared = {INSTRUCTION: self.encoder("text").prepare(sample.instruction)}
         for name, value in sample.inputs.items():
+            if name in self.config.ignores:
+                continue
             try:
                 prepared[name] = self.encoder(name).prepare(value)
             except ValueError as error:
@@ -208,5 +210,5 @@ class OmniModel(LoopModel):
     @classmethod
     def build(cls, description: Mapping[str, Any], tasks: Sequence[TaskSpec]) -> OmniModel:
         description = dict(description)
-        description["modalities"] = tuple(description["modalities"])
+        description |= {name: tuple(description.get(name, ())) for name in ("modalities", "ignores")}
         return cls(ModelConfig(**description), tasks)

@@ -1,4 +1,4 @@
-"""Run by the peers' own Python: what modAL and scikit-activeml pick from the scores in an npz file, and how long it takes.
+"""Run by the peers' own Python: what modAL and scikit-activeml pick from the scores in an npz file, and how fast.
 
     python selection_functions.py scores.npz    prints JSON: name -> {"rows": [...], "seconds": ...}
 
@@ -48,8 +48,9 @@ def main() -> None:
         "skactiveml margin": lambda: top(uncertainty_scores(probs, method="margin_sampling"), budget),
         "skactiveml entropy": lambda: top(uncertainty_scores(probs, method="entropy"), budget),
         "skactiveml bald": lambda: top(average_kl_divergence(passes), budget),
-        "skactiveml core_set": lambda: k_greedy_center(points, known, batch_size=int(data["few"]), random_state=0)[0]
-        - len(data["labelled"]),
+        "skactiveml core_set": lambda: (
+            k_greedy_center(points, known, batch_size=int(data["few"]), random_state=0)[0] - len(data["labelled"])
+        ),
     }
     told = {}
     for name, job in jobs.items():
@@ -59,7 +60,7 @@ def main() -> None:
             rows = job()
             times.append(time.process_time() - began)
         told[name] = {"rows": np.asarray(rows).tolist(), "seconds": min(times)}
-    print(json.dumps(told))  # noqa: T201
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Figure, figure_of
-from benchmarks.science_cache import RunCache
+from benchmarks.science_cache import OutOfTime, RunCache
 from benchmarks.science_stats import difference, spread
 from benchmarks.science_streams import KINDS, Kind, Step, Store, stream
 from benchmarks.science_tuners import Choice, DerPlusPlus, Elastic, Ewc, Lora, Lwf, Probe, Replay, Tuner
@@ -99,10 +99,18 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
         runs = {name: [] for name in (*setup.contenders, "joint")}  # type: dict[str, list[dict[str, Any]]]
         for seed in setup.seeds:
             for name in runs:
-                made = cache.get(f"{kind} {name} {seed}", partial(run, kind, name, chosen.get(name), seed, setup))
+                try:
+                    made = cache.get(f"{kind} {name} {seed}", partial(run, kind, name, chosen.get(name), seed, setup))
+                except OutOfTime as reason:
+                    say(f"elastic {reason}")
+                    break
                 runs[name].append(made)
                 say(f"elastic {kind} {name} seed {seed}: {made['accuracy']:.3f}, {made['cpu_s']:.0f} s")
-        figures |= figures_of(kind, runs, setup)
+        num = min(len(several) for several in runs.values())
+        if not num:
+            continue
+        runs = {name: several[:num] for name, several in runs.items()}
+        figures |= figures_of(kind, runs, setup.seeds[:num])
         tables.append(table_of(kind, runs))
         cells = "; ".join(f"{name} {choice.learning_rate:g}/{choice.strength:g}" for name, choice in chosen.items())
         notes.append(f"{kind}-incremental, chosen learning rate/strength: {cells}.")
@@ -227,10 +235,9 @@ def accuracies(tuner: Tuner, parts: Sequence[Sequence[Sample]]) -> list[float]:
     return rows
 
 
-def figures_of(kind: Kind, runs: Mapping[str, list[dict[str, Any]]], setup: Setup) -> dict[str, Figure]:
+def figures_of(kind: Kind, runs: Mapping[str, list[dict[str, Any]]], seeds: Sequence[int]) -> dict[str, Figure]:
     """The figures of a stream; those of the domain stream carry the plain names."""
     suffix = "" if kind == "domain" else f"_{kind}"
-    seeds = setup.seeds
     made = {
         f"elastic_{name.replace('+', 'p')}_accuracy{suffix}": figure_of(
             [run["accuracy"] for run in several], "accuracy", seeds=seeds

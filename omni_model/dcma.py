@@ -78,8 +78,8 @@ class DCMA(nn.Module):
 
     `attention` is `dcma`; or `joint`, ordinary dense attention; or `seed`, the article's plain form, one head in which
     x is scored against proj_m(x) and proj_m(x) is what is summed up.
-    `scale` is `article`, (E / M)^-0.5, or `head`, E^-0.5. `within` restricts each token to its own block. `links` [M, M] is
-    added to the bias and not learnt; it comes with the configuration, not with the weights.
+    `scale` is `article`, (E / M)^-0.5, or `head`, E^-0.5. `within` restricts each token to its own block. `links`
+    [M, M] is added to the bias and not learnt; it comes with the configuration, not with the weights.
     """
 
     links: Tensor | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -17,6 +17,8 @@ from dashboards.site import Deed, Done, Visit
 from db.records import Claim, Label, QueueEntry, StoredSample
 from db.repository import disagreements, label_queue, labelling, labels, samples, tasks
 
+REMEMBERED = timedelta(hours=12)
+"""How long ago one's last answer may be to be shown, to be undone."""
 Blank = BeforeValidator(lambda value: None if value == "" else value)
 SAID = {
     "labelled": "",
@@ -126,7 +128,7 @@ def bench(visit: Visit, asked: Working) -> Bench:
         num_done=num_done,
         num_queued=num_queued,
         num_own=labelling.count_own(visit.session, visit.person.name, since=began),
-        last=_last(visit.session, visit.person.name, began),
+        last=_last(visit.session, visit.person.name, visit.now - REMEMBERED),
         asked=working,
     )
 

@@ -23,8 +23,8 @@ from monitoring.alerting.machine import EXPIRED, FIRED, FIRING, RESOLVED, AlertS
 from monitoring.alerting.rule import Rule, RuleSet
 from monitoring.measures.window import OF_FEEDBACK, OF_LOG
 
-FRESH_S = 180.0
-"""A value that is measured every minute counts for this long."""
+FRESH_TURNS = 3.0
+"""A value that is measured at every turn of the rules counts for so many of them: three minutes by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,11 @@ def judge_rules(ws: Workspace, rules: RuleSet) -> list[Judged]:
         now = ws.clock()
         serving, known = versions.serving(session), baseline_in_force(session)
         before = rule_states.all_states(session)
+        fresh_s = FRESH_TURNS * ws.settings.pulse.rules_s
         judged = [
             _judge(ws, rule, labels, found, known, before, now)
             for rule in rules.rules
-            for labels, found in readings(session, rule, serving.version, before, now)
+            for labels, found in readings(session, rule, serving.version, before, now, fresh_s=fresh_s)
         ]
         for entry in judged:
             _keep(session, rules, entry, serving, now)
@@ -60,13 +61,19 @@ def judge_rules(ws: Workspace, rules: RuleSet) -> list[Judged]:
 
 
 def readings(
-    session: Session, rule: Rule, version: int | None, before: dict[str, RuleState], now: datetime
+    session: Session,
+    rule: Rule,
+    version: int | None,
+    before: dict[str, RuleState],
+    now: datetime,
+    *,
+    fresh_s: float,
 ) -> list[tuple[dict[str, str], Reading | None]]:
     """The value that a rule is held to, by slice: those that were measured, and those that it stood on before."""
     of_version = rule.metric in (*OF_LOG, *OF_FEEDBACK)
     if of_version and version is None:
         return [({}, None)] if rule.by == "all" else []
-    span_s = FRESH_S if of_version else max(rule.window_s, FRESH_S)
+    span_s = fresh_s if of_version else max(rule.window_s, fresh_s)
     rows = measurements.series(
         session, rule.metric, version=version if of_version else None, since=now - timedelta(seconds=span_s)
     )

@@ -24,8 +24,10 @@ def check_trigger(trigger: str, *allowed: str) -> None:
         raise ValueError(f"There is no trigger {trigger!r}. Use one of {', '.join(allowed)}.")
 
 
-def request_round(ws: Workspace, trigger: str) -> Trigger:
+def request_round(ws: Workspace, trigger: str, *, who: str = "", why: str = "somebody asked for it") -> Trigger:
     """Leave a request for a round; those of one kind that wait together count as one."""
     check_trigger(trigger, *TRIGGERS)
     with ws.database.write() as session:
+        if who:
+            return triggers.ask(session, trigger, who=who, why=why, now=ws.clock())
         return triggers.request(session, trigger, now=ws.clock())

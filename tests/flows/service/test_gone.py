@@ -115,5 +115,8 @@ def test_answers_go_on_while_the_database_is_gone_and_the_log_catches_up(
         assert client.post("/v1/predict", json=BODY).status_code == 200
     with remote.database.read() as session:
         assert [alert.name for alert in alerts.list_alerts(session, is_open=True)] == [], "no false alert afterwards"
+        ended = alerts.list_alerts(session, is_open=False)
+        assert {alert.fingerprint for alert in ended} == {f"pulse:{name}" for name in jobs}, "it is on record"
+        assert all("DatabaseUnavailable" in alert.summary and alert.resolved_at for alert in ended)
         assert outbox.waiting(session, "notify") == []
         assert measurements.latest(session, "disk_used") is not None

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from benchmarks.harness import Figure, figure
-from benchmarks.monitor_faults import receiving
 from benchmarks.monitor_home import Watched
 from benchmarks.monitor_service import Live, wait_until
+from benchmarks.monitor_watcher import receiving
 from benchmarks.serve_home import workspace
 from db.repository import alerts, notifications, outbox
 from flows.workspace import Workspace

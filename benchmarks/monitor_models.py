@@ -41,13 +41,6 @@ class Pieces:
             if place % KEPT:
                 self._c.free(piece)
 
-    def give_back(self) -> None:
-        """All of it, to the system."""
-        for piece in self._kept:
-            self._c.free(piece)
-        self._kept = []
-        self._c.malloc_trim(0)
-
 
 @register_model
 class Breakable(OmniModel):
@@ -65,12 +58,8 @@ class Breakable(OmniModel):
     def _heed(self, folder: Path) -> None:
         if (folder / SLOW).exists():
             time.sleep(SLOW_S)
-        wants_pieces = (folder / PIECES).exists()
-        if wants_pieces and self._pieces is None:
+        if (folder / PIECES).exists() and self._pieces is None:
             self._pieces = Pieces()
-        elif not wants_pieces and self._pieces is not None:
-            self._pieces.give_back()
-            self._pieces = None
 
     @classmethod
     def build(cls, description: Mapping[str, Any], tasks: Sequence[TaskSpec]) -> Breakable:

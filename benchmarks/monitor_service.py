@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from benchmarks.monitor_models import FAULTS
 from benchmarks.serve_process import ROOT, free_port, one_thread
 
 START_S, END_S = 90.0, 15.0
+FIRST = -19
+"""Priority of service and pulse, where it may be given."""
 
 
 @dataclass
@@ -32,13 +35,11 @@ class Process:
     core: int | None = None
     """The only core that it may run on."""
     _running: subprocess.Popen[bytes] | None = None
-    _spent_s: float = 0.0
 
     def start(self) -> None:
         """Start it; its output goes to the log."""
-        command = list(self.command)
-        if self.core is not None:
-            command = [sys.executable, "-c", PINNED, str(self.core), *command]
+        core = "" if self.core is None else str(self.core)
+        command = [sys.executable, "-c", PREFERRED, core, str(FIRST), *self.command]
         with self.log.open("ab") as output:
             self._running = subprocess.Popen(
                 command,
@@ -53,6 +54,11 @@ class Process:
     def kill(self) -> None:
         """SIGKILL."""
         self._end(signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> None:
+        """Any signal."""
+        if self._running is not None:
+            self._running.send_signal(number)
 
     def end(self) -> None:
         """SIGTERM, and SIGKILL after a while."""
@@ -83,16 +89,19 @@ class Process:
             running.wait()
 
 
-PINNED = """
+PREFERRED = """
 import os, sys
-os.sched_setaffinity(0, {int(sys.argv[1])})
+if sys.argv[1]:
+    os.sched_setaffinity(0, {int(sys.argv[1])})
 try:
-    os.nice(-10)
-except PermissionError:
+    os.setpriority(os.PRIO_PROCESS, 0, int(sys.argv[2]))
+    open("/proc/self/autogroup", "w").write(sys.argv[2])
+except OSError:
     pass
-os.execv(sys.argv[2], sys.argv[2:])
+os.execv(sys.argv[3], sys.argv[3:])
 """
-"""Runs a command on one core and, where that is allowed, before other work: what is measured is the service's doing."""
+"""Runs a command, on one core if it is named and before other work where that is allowed: what is measured is to be the
+product's own doing."""
 
 
 @dataclass
@@ -159,6 +168,12 @@ def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> float:
             raise RuntimeError(f"Waited {seconds:g} s in vain until {what}.")
         time.sleep(0.1)
     return time.monotonic() - began
+
+
+def prefer(priority: int) -> None:
+    """The session of this process before others' work, where it may be given."""
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(priority))
 
 
 def usual_core() -> int:

@@ -63,7 +63,9 @@ class Clients:
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Clients:
-        self.more(self.num)
+        self._threads = [threading.Thread(target=self._ask, args=(self.seed * 1000 + at,)) for at in range(self.num)]
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,24 +73,13 @@ class Clients:
         for thread in self._threads:
             thread.join(timeout=15)
 
-    def more(self, num: int, until: threading.Event | None = None) -> list[threading.Thread]:
-        """Start so many clients more, which end with `until` if it is given."""
-        started = [
-            threading.Thread(target=self._ask, args=(self.seed * 1000 + len(self._threads) + at, until), daemon=True)
-            for at in range(num)
-        ]
-        self._threads += started
-        for thread in started:
-            thread.start()
-        return started
-
     def since(self, at: float) -> int:
         """Answers since a moment of the wall clock."""
         return sum(came >= at for came, _ in self.times)
 
-    def _ask(self, seed: int, until: threading.Event | None) -> None:
+    def _ask(self, seed: int) -> None:
         rng, connection = random.Random(seed), self._connect()
-        while not self._stop.is_set() and not (until and until.is_set()):
+        while not self._stop.is_set():
             with self._lock:
                 stream, place = self.stream, self._next
                 self._next += 1
@@ -107,8 +98,7 @@ class Clients:
                 connection.close()
                 connection = self._connect()
                 self._stop.wait(0.1)
-            if stream.pause_s and until is None:
-                self._stop.wait(stream.pause_s * (0.5 + rng.random()))
+            self._stop.wait(stream.pause_s * (0.5 + rng.random()))
         connection.close()
 
     def _connect(self) -> http.client.HTTPConnection:

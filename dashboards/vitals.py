@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -15,8 +14,9 @@ from dashboards.site import Site
 from db.records import Measurement
 from db.repository import measurements
 from monitoring.alerting.evaluating import BREACH, NO_DATA, OK, Reading, combine, evaluate
-from monitoring.alerting.reading import default_text, parse_rules
+from monitoring.alerting.reading import parse_rules
 from monitoring.alerting.rule import Rule, RuleSet
+from monitoring.alerting.rule_file import in_force
 from monitoring.measures.live_catalogue import KNOWN
 from monitoring.measures.window import OF_FEEDBACK, OF_LOG
 
@@ -79,7 +79,7 @@ def rules_in_force(site: Site) -> RuleSet:
     """
     path = str(site.wiring.alerting.get("rules") or "")
     try:
-        return parsed(Path(path).expanduser().read_text(encoding="utf-8") if path else default_text())
+        return parsed(in_force(site.wiring.home, path).text)
     except OSError as error:
         raise ValueError(
             f"The rules in {path} cannot be read: {error}. Mend the path in OMNI_ALERTING__RULES."

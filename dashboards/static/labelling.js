@@ -70,9 +70,11 @@ document.addEventListener("keydown", (event) => {
 });
 
 function play(event) {
-  const sound = bench().querySelector("audio, video");
-  if (!sound) return;
+  const sound = bench().querySelector("audio, video:not([hidden])");
+  const film = bench().querySelector("[data-film-play]");
+  if (!sound && !film) return;
   event.preventDefault();
+  if (!sound) return film.click();
   if (sound.paused) sound.play(); else sound.pause();
 }
 

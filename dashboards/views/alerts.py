@@ -10,17 +10,17 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, BeforeValidator, Field
 from starlette.responses import RedirectResponse, Response
 
-from dashboards.pages import Action, File, Form, Page, check_seen
-from dashboards.site import Deed, Done, Visit
+from dashboards.pages import File, Page
+from dashboards.site import Visit
 from dashboards.vitals import rules_in_force
 from db.errors import NotFound
 from db.records import Alert, AuditEntry, RuleState, Silence
 from db.records.deliveries import Delivery
-from db.repository import alerts, audit, deliveries, rule_states, silences, tending
+from db.repository import alerts, audit, deliveries, rule_states, silences
 from monitoring.alerting.hiding import is_inhibited, is_silenced
 from monitoring.alerting.rule import Inhibition
-from monitoring.matchers import parse, written
-from monitoring.silence_words import duration, labels_of
+from monitoring.matchers import written
+from monitoring.silence_words import labels_of
 
 PER_PAGE = 50
 MANY = 500
@@ -44,29 +44,6 @@ class Of(BaseModel):
     """What it is about."""
 
     of: str = Field(max_length=200)
-
-
-class AckForm(Form):
-    """Somebody looks after it."""
-
-    seen: str = Field(max_length=200)
-    why: str = Field(default="", max_length=300)
-
-
-class SilenceForm(Form):
-    """What to silence, for how long, and why."""
-
-    matchers: str = Field(min_length=1, max_length=2_000)
-    """One a line."""
-    length: str = Field(max_length=10)
-    why: str = Field(min_length=1, max_length=300)
-
-
-class EndForm(Form):
-    """A silence ends."""
-
-    seen: str = Field(max_length=200)
-    why: str = Field(min_length=1, max_length=300)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,37 +197,6 @@ def chart_of(alert: Alert) -> str:
     return "/monitoring/series.json?" + urlencode({"metric": metric, "by": by, "only": alert.labels.get(by, "")})
 
 
-def acknowledge(deed: Deed, form: AckForm) -> Done:
-    """It is not repeated any more; its end is still told."""
-    number = int(deed.path["id"])
-    with deed.site.database.write() as session:
-        check_seen(form.seen, standing(alerts.get(session, number)))
-        alert = tending.acknowledge(session, number, who=deed.person.name, why=form.why, now=deed.now)
-    return Done(message=f"You look after “{alert.name}” now. It is not repeated; its end is still told.")
-
-
-def silence(deed: Deed, form: SilenceForm) -> Done:
-    """Nobody is told of what matches, for a time."""
-    parsed = [parse(line) for line in form.matchers.splitlines() if line.strip()]
-    said, ends_at = ", ".join(map(written, parsed)), deed.now + duration(form.length)
-    with deed.site.database.write() as session:
-        made = tending.silence(
-            session, parsed, ends_at=ends_at, who=deed.person.name, why=form.why, written=said, now=deed.now
-        )
-        open_ = alerts.list_alerts(session, is_open=True, limit=MANY)
-    num = sum(is_silenced(labels_of(each.name, each.severity, each.labels), [made.matchers]) for each in open_)
-    return Done(message=f"Silenced until {made.ends_at:%Y-%m-%d %H:%M} UTC: {said}. It matches {num} open alerts now.")
-
-
-def unsilence(deed: Deed, form: EndForm) -> Done:
-    """People are told again."""
-    number = int(deed.path["id"])
-    with deed.site.database.write() as session:
-        check_seen(form.seen, standing_of(silences.get(session, number)))
-        tending.unsilence(session, number, who=deed.person.name, why=form.why, now=deed.now)
-    return Done(message=f"Silence {number} has ended: people are told again.")
-
-
 def _inhibitions(visit: Visit) -> tuple[Sequence[Inhibition], str]:
     try:
         return rules_in_force(visit.site).inhibitions, ""
@@ -268,7 +214,4 @@ PARTS = (
     Page(path="/alerts", title="Alerts", template="alerts.html", build=overview, asks=Asked, topics=LIVE),
     File(path="/alerts/newest", fetch=newest_of, asks=Of),
     Page(path="/alerts/{id:int}", title="Alert", template="alert.html", build=one, asks=One, topics=LIVE),
-    Action(path="/alerts/{id:int}/acknowledge", role="operator", form=AckForm, do=acknowledge),
-    Action(path="/alerts/silence", role="operator", form=SilenceForm, do=silence),
-    Action(path="/silences/{id:int}/end", role="operator", form=EndForm, do=unsilence),
 )

@@ -114,7 +114,7 @@ def story(visit: Visit, asked: Which) -> Story:
         control=control,
         num_labels=num_done,
         num_asked=num_asked,
-        has_curves="tuned" in round_.outputs or round_.step in ("labelled", "opened"),
+        has_curves=trains(round_),
         gate=gate,
         replay=replay,
         evidence_problem=problem,
@@ -123,6 +123,12 @@ def story(visit: Visit, asked: Which) -> Story:
         trail=audit.newest(session, subject="round", subject_id=round_.id, limit=50),
         seen=standing(round_),
     )
+
+
+def trains(round_: Round) -> bool:
+    """Whether a round has trained, or may be training now."""
+    first = round_.base_version is None and round_.step == "opened"
+    return "tuned" in round_.outputs or round_.step == "labelled" or first
 
 
 def arms(visit: Visit, round_: Round) -> tuple[Arm, Arm]:

@@ -15,6 +15,8 @@ from monitoring.gate import judge
 
 WIDTH = 240.0
 """Of the plot of one interval, in its own units."""
+MOST_LIMITS = 12.0
+"""How many times the limit a plot reaches from its middle at most, so that the limit can be told from no change."""
 ROLES = {"primary": "decides", "guarded": "guarded", "watched": "watched", "slice": "part of the samples"}
 FINDINGS = {
     "safe": "ok",
@@ -30,7 +32,7 @@ FINDINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Places on a line from twice the limit to twice the limit on the other side; what lies beyond is at its end."""
+    """Places on a line with no change in its middle; what lies beyond an end is at the end."""
 
     low: float
     high: float
@@ -142,7 +144,7 @@ def evidence(row: Mapping[str, Any]) -> Evidence:
 
 
 def plot(change: float | None, low: float | None, high: float | None, limit: float | None) -> Plot | None:
-    """Where to draw an interval, so that no change is in the middle and the limit is halfway to an end.
+    """Where to draw an interval: the ends of the line are twice the limit away, and further for a wide interval.
 
     >>> plot(0.0, -0.05, 0.05, -0.05)
     Plot(low=60.0, high=180.0, change=120.0, limit=60.0, zero=120.0, is_cut=False)
@@ -151,16 +153,16 @@ def plot(change: float | None, low: float | None, high: float | None, limit: flo
     """
     if change is None or not limit:
         return None
-    scale = WIDTH / 4 / abs(limit)
+    furthest = max(abs(value) for value in (change, low or 0.0, high or 0.0))
+    reach = min(max(2 * abs(limit), 1.1 * furthest), MOST_LIMITS * abs(limit))
 
-    def place(value: float | None, end: float) -> float:
-        return round(min(WIDTH, max(0.0, end if value is None else WIDTH / 2 + value * scale)), 1)
+    def place(value: float) -> float:
+        return round(WIDTH / 2 * (1 + min(1.0, max(-1.0, value / reach))), 1)
 
-    raw = [WIDTH / 2 + value * scale for value in (low, high) if value is not None]
     return Plot(
-        low=place(low, 0.0),
-        high=place(high, WIDTH),
-        change=place(change, 0.0),
-        limit=place(limit, 0.0),
-        is_cut=len(raw) < 2 or min(raw) < 0 or max(raw) > WIDTH,
+        low=place(-reach if low is None else low),
+        high=place(reach if high is None else high),
+        change=place(change),
+        limit=place(limit),
+        is_cut=low is None or high is None or max(abs(low), abs(high)) > reach,
     )

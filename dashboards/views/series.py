@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
-
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field
 from starlette.responses import Response
 
 from dashboards.charts import Band, Chart, Line, as_csv, as_json, lines, marks
@@ -14,6 +11,7 @@ from dashboards.pages import File
 from dashboards.problems import Problem
 from dashboards.rendering import duration
 from dashboards.site import Visit
+from dashboards.stretch import Stretch
 from dashboards.vitals import BASELINE, rules_in_force
 from db.records import Baseline
 from db.records.series import Point
@@ -23,65 +21,11 @@ from monitoring.measures.latency import quantile
 from monitoring.measures.live_catalogue import KNOWN
 from monitoring.measures.window import OF_FEEDBACK, OF_LOG
 
-RANGES = {
-    "1h": timedelta(hours=1),
-    "6h": timedelta(hours=6),
-    "24h": timedelta(days=1),
-    "7d": timedelta(days=7),
-    "30d": timedelta(days=30),
-}
-KINDS = ("all", "domain", "task", "modalities", "modality", "pair", "version")
 BASE_WINDOW_S = 900.0
 """What is measured of the log for pages, whatever the rules ask for."""
 MOST_POINTS, MOST_OF_MANY = 1_000, 300
 """Points of a line, alone and among others."""
 NUM_STRETCHES = 48
-
-
-def _none(value: Any) -> Any:
-    return None if value == "" else value
-
-
-def _moment(value: Any) -> Any:
-    """What a form gives as text without a zone is UTC."""
-    if isinstance(value, str) and value:
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError as error:
-            raise ValueError(f"{value[:40]!r} is no moment. Write it like 2026-03-01T12:00.") from error
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value
-    return None
-
-
-Moment = Annotated[datetime | None, BeforeValidator(_moment)]
-
-
-class Stretch(BaseModel):
-    """Which time to show, and of what."""
-
-    model_config = ConfigDict(populate_by_name=True)
-
-    range: Literal["1h", "6h", "24h", "7d", "30d"] = "24h"
-    start: Moment = Field(default=None, alias="from")
-    """In UTC; with it or `to`, `range` only fills the other end."""
-    end: Moment = Field(default=None, alias="to")
-    by: Literal["all", "domain", "task", "modalities", "modality", "pair", "version"] = "all"
-    only: str = Field(default="", max_length=200)
-    """One slice of that kind; empty: each has its line."""
-    version: Annotated[int | None, BeforeValidator(_none), Field(ge=1)] = None
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Stretch:
-        if self.start and self.end and self.start >= self.end:
-            raise ValueError("The time to show must end after it begins. Change from or to.")
-        return self
-
-    def ends(self, now: datetime) -> tuple[datetime, datetime]:
-        """From when to when."""
-        end = self.end or (min(now, self.start + RANGES[self.range]) if self.start else now)
-        start = self.start or end - RANGES[self.range]
-        return (start, end) if start < end else (start, start + timedelta(seconds=1))
 
 
 class Series(Stretch):

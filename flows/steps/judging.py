@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from db.records import Measurement, RuleState, Serving
 from db.repository import alerts, measurements, rule_states, versions
 from db.repository.common import hold_the_loop
+from flows.pages import known_address
 from flows.steps.acting import act
 from flows.steps.known import Known, baseline_in_force
 from flows.steps.telling import tell
@@ -20,6 +21,7 @@ from flows.workspace import Workspace
 from monitoring.alerting.evaluating import Evaluation, Reading, combine, evaluate
 from monitoring.alerting.grouping import fingerprint, group_key
 from monitoring.alerting.machine import EXPIRED, FIRED, FIRING, RESOLVED, AlertState, Policy, fresh, step
+from monitoring.alerting.replay import policy_of
 from monitoring.alerting.rule import Rule, RuleSet
 from monitoring.measures.window import OF_FEEDBACK, OF_LOG
 
@@ -56,7 +58,7 @@ def judge_rules(ws: Workspace, rules: RuleSet) -> list[Judged]:
             if entry.state.event == FIRED:
                 act(session, entry.rule, entry.evaluation, serving, now)
         _end_strangers(session, judged, before, now)
-        tell(session, rules, ws.settings.notify.names, now)
+        tell(session, rules, ws.settings.notify.names, now, base=known_address(ws.settings))
     return judged
 
 
@@ -92,17 +94,6 @@ def readings(
 def reading_of(row: Measurement) -> Reading:
     """A measurement as rules take it."""
     return Reading(value=row.value, num_samples=row.num_samples, spread=row.detail.get("spread"))
-
-
-def policy_of(ws: Workspace, rule: Rule) -> Policy:
-    """How patient the machine is with a rule."""
-    return Policy(
-        for_s=rule.for_s,
-        keep_firing_s=rule.keep_firing_s,
-        max_gap_s=ws.settings.alerting.max_gap_s,
-        forget_s=ws.settings.alerting.forget_s,
-        alerts_without_data=rule.no_data == "alert",
-    )
 
 
 def kind_of(slice_: str) -> str:
@@ -143,7 +134,7 @@ def _judge(
     state = fresh(now) if stored is None else AlertState.from_json(stored.memory)
     baseline = known.reading(rule.metric, slice_of(labels))
     evaluation = evaluate(rule, found, baseline, is_breached=state.is_breached)
-    moved = step(state, evaluation.status, policy_of(ws, rule), now)
+    moved = step(state, evaluation.status, policy_of(rule, ws.settings.alerting), now)
     return Judged(rule=rule, labels=labels, fingerprint=id_, evaluation=evaluation, state=moved)
 
 

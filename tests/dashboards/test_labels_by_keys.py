@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
@@ -130,6 +132,29 @@ def test_many_answers_are_searched(chromium: Browser, site: places.Place) -> Non
         label = labels.active_label(session, "zoo")
     assert label is not None
     assert label.answer == "animal 4"
+
+
+def test_a_film_that_is_kept_as_frames_is_drawn_and_played_by_key(chromium: Browser, site: places.Place) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.full((4, 8, 8, 3), [[[[10]]], [[[20]]], [[[30]]], [[[40]]]], dtype=np.uint8))
+    film = NewSample(
+        id="film",
+        task="digit",
+        instruction="Which?",
+        inputs={"video": site.blobs.put(buffer.getvalue())},
+        split="train",
+        source="film",
+    )
+    with site.database.write() as session:
+        samples.add_samples(session, [film], now=site.clock())
+        label_queue.enqueue(session, ["film"], round_id=None, now=site.clock(), priorities=[9.0])
+    with looking(chromium, site, "labeller") as sight:
+        sight.go("/labels/next")
+        sight.page.wait_for_selector(".film canvas[data-frame='0']")
+        sight.page.keyboard.press("Space")
+        sight.page.wait_for_selector(".film canvas[data-frame='3']")
+        pixel = "document.querySelector('.film canvas').getContext('2d').getImageData(3, 3, 1, 1).data"
+        assert sight.page.evaluate(f"Array.from({pixel})") == [40, 40, 40, 255]
 
 
 def test_it_works_without_any_script(chromium: Browser, site: places.Place) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from dashboards.pages import Page
 from dashboards.site import Visit
-from dashboards.views.series import KINDS, RANGES, Stretch
+from dashboards.stretch import KINDS, RANGES, Stretch
 from dashboards.vitals import TITLES, rules_in_force
 from db.repository import series
 from monitoring.alerting.rule import Rule

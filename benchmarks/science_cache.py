@@ -1,6 +1,7 @@
 """Results of single runs, kept by (part, contender, seed, settings), so that a measurement that was stopped goes on.
 
-They lie in ``~/.cache/omniloop/science`` (``XDG_CACHE_HOME`` moves it), one JSON file a part, replaced whole.
+They lie in ``~/.cache/omniloop/science`` (``XDG_CACHE_HOME`` moves it), one JSON file a part, replaced whole. With
+``SCIENCE_MINUTES`` set, no run is started after so many minutes; tables then show the seeds that there are.
 """
 
 from __future__ import annotations
@@ -8,9 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+_BEGAN = time.monotonic()
+
+
+class OutOfTime(Exception):
+    """A run is not there yet, and none is started any more."""
 
 
 def folder() -> Path:
@@ -27,7 +35,7 @@ class RunCache:
         self._path = (root or folder()) / f"{part}-{self._digest}.json"
 
     def get(self, key: str, run: Callable[[], Any]) -> Any:
-        """What ``run`` gave under this key, now or before; it must be JSON-able.
+        """What ``run`` gave under this key, now or before; it must be JSON-able. Raises :class:`OutOfTime`.
 
         >>> import tempfile
         >>> cache = RunCache("doc", {"size": 1}, Path(tempfile.mkdtemp()))
@@ -36,7 +44,10 @@ class RunCache:
         """
         known = self._read()
         if key not in known:
-            known[key] = run()
+            minutes = os.environ.get("SCIENCE_MINUTES")
+            if minutes is not None and time.monotonic() - _BEGAN > 60 * float(minutes):
+                raise OutOfTime(f"{key} is not measured yet, and SCIENCE_MINUTES={minutes} are over.")
+            known = self._read() | {key: run()}
             self._path.parent.mkdir(parents=True, exist_ok=True)
             partial = self._path.with_suffix(".partial")
             partial.write_text(json.dumps(known, allow_nan=False), encoding="utf-8")

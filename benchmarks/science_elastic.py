@@ -11,13 +11,14 @@ import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.harness import Figure, figure_of
-from benchmarks.science_cache import RunCache
+from benchmarks.science_cache import OutOfTime, RunCache
 from benchmarks.science_stats import difference, spread
 from benchmarks.science_streams import KINDS, Kind, Step, Store, stream
 from benchmarks.science_tuners import Choice, DerPlusPlus, Elastic, Ewc, Lora, Lwf, Probe, Replay, Tuner
@@ -98,10 +99,18 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
         runs = {name: [] for name in (*setup.contenders, "joint")}  # type: dict[str, list[dict[str, Any]]]
         for seed in setup.seeds:
             for name in runs:
-                made = cache.get(f"{kind} {name} {seed}", lambda: run(kind, name, chosen.get(name), seed, setup))
+                try:
+                    made = cache.get(f"{kind} {name} {seed}", partial(run, kind, name, chosen.get(name), seed, setup))
+                except OutOfTime as reason:
+                    say(f"elastic {reason}")
+                    break
                 runs[name].append(made)
                 say(f"elastic {kind} {name} seed {seed}: {made['accuracy']:.3f}, {made['cpu_s']:.0f} s")
-        figures |= figures_of(kind, runs, setup)
+        num = min(len(several) for several in runs.values())
+        if not num:
+            continue
+        runs = {name: several[:num] for name, several in runs.items()}
+        figures |= figures_of(kind, runs, setup.seeds[:num])
         tables.append(table_of(kind, runs))
         cells = "; ".join(f"{name} {choice.learning_rate:g}/{choice.strength:g}" for name, choice in chosen.items())
         notes.append(f"{kind}-incremental, chosen learning rate/strength: {cells}.")
@@ -109,8 +118,9 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
 
 
 NOTES = (
-    "Test accuracy over all steps after the last one, the answer sought among all those known; forgetting, backward and "
-    "forward transfer (over guessing) as in GEM and Chaudhry et al.; seconds of CPU on one thread after the base model.",
+    "Test accuracy over all steps after the last one, the answer sought among all those known; forgetting, backward "
+    "and forward transfer (over guessing) as in GEM and Chaudhry et al.; seconds of CPU on one thread after the base "
+    "model.",
     "Probe, LoRA, replay, DER++ and elastic replay earlier rows, all of which are kept; full, EWC and LwF have none. "
     "Joint is trained from scratch on every row of the stream at once, with 20 epochs to the tunings' 6 a step.",
 )
@@ -152,7 +162,7 @@ def tuned(kind: Kind, name: str, setup: Setup, cache: RunCache, say: Say) -> Cho
     scores = []
     for choice in GRIDS[name]:
         key = f"{kind} {name} tuning {asdict(choice)}"
-        scores.append(cache.get(key, lambda: validated(kind, name, choice, setup)))
+        scores.append(cache.get(key, partial(validated, kind, name, choice, setup)))
     best = GRIDS[name][int(np.argmax(scores))]
     say(f"elastic {kind} {name} tuned: {best} of {[round(score, 3) for score in scores]}")
     return best
@@ -202,7 +212,7 @@ def joint(kind: Kind, seed: int, setup: Setup) -> dict[str, Any]:
     steps = [replace_rows(step, setup.rows) for step in stream(kind, seed, setup.num_steps)]
     torch.manual_seed(seed)
     model = OmniModel(setup.model, [steps[-1].task])
-    train, val = ([row for step in steps for row in rows_of(step)] for rows_of in (lambda s: s.train, lambda s: s.val))
+    train, val = [row for step in steps for row in step.train], [row for step in steps for row in step.val]
     began = time.process_time()
     report = fit(model, train, val, setup.joint, seed=seed)
     cpu_s = time.process_time() - began
@@ -225,10 +235,9 @@ def accuracies(tuner: Tuner, parts: Sequence[Sequence[Sample]]) -> list[float]:
     return rows
 
 
-def figures_of(kind: Kind, runs: Mapping[str, list[dict[str, Any]]], setup: Setup) -> dict[str, Figure]:
+def figures_of(kind: Kind, runs: Mapping[str, list[dict[str, Any]]], seeds: Sequence[int]) -> dict[str, Figure]:
     """The figures of a stream; those of the domain stream carry the plain names."""
     suffix = "" if kind == "domain" else f"_{kind}"
-    seeds = setup.seeds
     made = {
         f"elastic_{name.replace('+', 'p')}_accuracy{suffix}": figure_of(
             [run["accuracy"] for run in several], "accuracy", seeds=seeds

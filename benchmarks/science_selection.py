@@ -1,25 +1,27 @@
 """Which samples to label: every acquisition function against random at equal label budgets, over twenty paired seeds.
 
-A model that knows the first domain meets an unlabelled pool of the five others. Labels are bought in rounds; after each
-the model is tuned on all that was bought, with replay of the first domain, and tested on all six. What is trained is one
-hidden layer over the frozen, cached features of the product's encoders; selection, tuning and prediction are the
-product's own.
+A model that knows the first domain meets an unlabelled pool of the five others. Labels are bought in rounds; after
+each the model is tuned on all that was bought, with replay of the first domain, and tested on all six. What is trained
+is one hidden layer over the frozen, cached features of the product's encoders; selection, tuning and prediction are
+the product's own.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.harness import Figure, figure, figure_of
-from benchmarks.science_cache import RunCache
+from benchmarks.science_cache import OutOfTime, RunCache
+from benchmarks.science_peers import measure_peers
 from benchmarks.science_readout import Readout
-from benchmarks.science_stats import area_under, difference, interval, labels_to, spread
+from benchmarks.science_stats import area_under, difference, labels_to, spread
 from monitoring.measures.calibration import ece
 from omni_model.acquisition import SelectionConfig, select
 from omni_model.acquisition.predicted import predicted_batches
@@ -35,6 +37,10 @@ from omni_model.train import fit
 
 BASELINE = "random"
 DEFAULT = "margin"
+ALL_LABELS = "all labels"
+SEEDS_OF_ALL = 5
+ORDER = ((ALL_LABELS, "random", "margin"), ("entropy", "badge", "bald"))
+"""Measured over all seeds one group after the other, the rest last."""
 GOAL = 0.95
 Say = Callable[[str], None]
 
@@ -75,9 +81,9 @@ class Setup:
     """Of the model whose encoders are taken, once for all seeds, on the first domain."""
     first: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=40, patience=0, batch_rows=32))
     tune: ElasticConfig = field(
-        default_factory=lambda: ElasticConfig(epochs=15, batch_rows=32, replay_share=0.25, own_share=0.0)
+        default_factory=lambda: ElasticConfig(epochs=12, batch_rows=64, replay_share=0.25, own_share=0.0)
     )
-    budgets: tuple[int, ...] = (40, 80, 120, 160, 200, 260, 320, 400, 500)
+    budgets: tuple[int, ...] = (40, 80, 140, 220, 340)
     """Labels bought so far, round by round."""
     arms: tuple[str, ...] = tuple(ARMS)
     rows: int | None = None
@@ -96,26 +102,40 @@ QUICK = Setup(
 )
 
 
+def most(name: str, setup: Setup) -> int:
+    """Seeds of an arm: all; of the accuracy with every label, which varies little, a few."""
+    return min(len(setup.seeds), SEEDS_OF_ALL) if name == ALL_LABELS else len(setup.seeds)
+
+
 def measure(quick: bool, say: Say) -> dict[str, Any]:
     """Figures, tables and notes."""
     setup = QUICK if quick else Setup()
     torch.set_num_threads(1)
     settings = {key: value for key, value in asdict(setup).items() if key not in ("seeds", "arms")}
     cache = RunCache("selection-quick" if quick else "selection", settings | {"form": 1})
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in (*setup.arms, "all labels")}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in (ALL_LABELS, *setup.arms)}
     world = World(setup)
-    for seed in setup.seeds:
-        for name in runs:
-            made = cache.get(f"{name} {seed}", lambda: world.run(name, seed))
-            runs[name].append(made)
-        area = {name: several[-1]["area"] for name, several in runs.items() if name != "all labels"}
-        say(f"selection seed {seed}: " + ", ".join(f"{name} {value:.3f}" for name, value in area.items()))
-    return {"figures": figures_of(runs, setup), "tables": [table_of(runs)], "notes": list(NOTES)}
+    last = tuple(name for name in runs if not any(name in group for group in ORDER))
+    for group in (*ORDER, last):
+        for seed in setup.seeds:
+            for name in (each for each in group if each in runs and len(runs[each]) < most(each, setup)):
+                try:
+                    runs[name].append(cache.get(f"{name} {seed}", partial(world.run, name, seed)))
+                except OutOfTime as reason:
+                    say(f"selection {reason}")
+                    break
+                say(f"selection seed {seed} {name}: {runs[name][-1]['area']:.3f}")
+    peers = {"figures": {}, "tables": [], "notes": []} if quick else measure_peers(quick, say)
+    return {
+        "figures": figures_of(runs, setup) | peers["figures"],
+        "tables": [table_of(runs, setup), *peers["tables"]],
+        "notes": [*NOTES, *peers["notes"]],
+    }
 
 
 NOTES = (
     "Area: mean test accuracy over the label budgets (the same for every arm), of all six domains. Labels: where the "
-    "mean curve of the arm first reaches 95 % of the accuracy with every label of the pool, between two budgets in proportion.",
+    "mean curve of the arm first reaches 95 % of the accuracy with every label, between two budgets in proportion.",
     "Every arm but one has the product's control arm: a tenth of its labels are drawn at random.",
     "Trained: one hidden layer on pooled tokens of frozen encoders. So the table ranks functions; it does not tell how "
     "many labels the product's own model needs.",
@@ -136,7 +156,7 @@ class World:
         if self._seed != seed:
             self._open(seed)
         model = copy.deepcopy(self.started)
-        if name == "all labels":
+        if name == ALL_LABELS:
             return self._with_everything(model, seed)
         arm, accuracies = ARMS[name], [self._accuracy(model)]
         bought: list[int] = []
@@ -204,7 +224,7 @@ class World:
         return float(np.mean([right[said.domains == domain].mean() for domain in sorted(set(said.domains.tolist()))]))
 
     def _with_everything(self, model: Readout, seed: int) -> dict[str, Any]:
-        """The accuracy with every label, and how far confidences are off by subset, with one temperature and with many."""
+        """The accuracy with every label, and how far confidences are off, with one temperature and with many."""
         self._tune(model, self.parts["pool"], 1000 * seed + 999)
         accuracy = self._accuracy(model)
         off = {}
@@ -226,68 +246,65 @@ def _shared(config: TrainConfig) -> dict[str, Any]:
     return {key: value for key, value in asdict(config).items() if key in ("epochs", "batch_rows", "patience")}
 
 
-def figures_of(runs: Mapping[str, list[dict[str, Any]]], setup: Setup) -> dict[str, Figure]:
+Runs = Mapping[str, list[dict[str, Any]]]
+
+
+def figures_of(runs: Runs, setup: Setup) -> dict[str, Figure]:
     """The headline, and the area of each arm over that of random."""
-    reached = {name: curve_labels(runs, name, range(len(setup.seeds)), setup) for name in setup.arms}
-    ours, theirs = reached[DEFAULT], reached[BASELINE]
+    num = min(len(runs[DEFAULT]), len(runs[BASELINE]))
     made = {"labels_to_95_ratio_to_random": figure(None, "ratio")}
-    if ours is not None and theirs is not None:
+    whole = ratio_of(runs, range(num), setup)
+    if whole is not None:
         rng = np.random.default_rng(0)
-        drawn = []
-        for _ in range(1000):
-            rows = rng.integers(0, len(setup.seeds), len(setup.seeds))
-            pair = [curve_labels(runs, name, rows, setup) for name in (DEFAULT, BASELINE)]
-            drawn += [pair[0] / pair[1]] if pair[0] and pair[1] else []
-        made["labels_to_95_ratio_to_random"] = figure(
-            ours / theirs,
-            "ratio",
-            spread=float(np.std(drawn)) if drawn else None,
-            n=len(setup.seeds),
-            seeds=setup.seeds,
-        )
-    for name in setup.arms:
-        gaps = [100 * (a["area"] - b["area"]) for a, b in zip(runs[name], runs[BASELINE], strict=True)]
+        drawn = [ratio_of(runs, rng.integers(0, num, num), setup) for _ in range(1000)]
+        known = [ratio for ratio in drawn if ratio is not None]
+        seeds = setup.seeds[:num]
+        made["labels_to_95_ratio_to_random"] = figure(whole, "ratio", spread=float(np.std(known)), seeds=seeds)
+    for name in (each for each in setup.arms if runs[each] and each != BASELINE):
+        gaps = [100 * (a["area"] - b["area"]) for a, b in zip(runs[name], runs[BASELINE], strict=False)]
         key = name.replace(", ", "_").replace(" ", "_")
-        made[f"selection_{key}_area_minus_random_points"] = figure_of(gaps, "points", seeds=setup.seeds)
+        made[f"selection_{key}_area_minus_random_points"] = figure_of(gaps, "points", seeds=setup.seeds[: len(gaps)])
     for kind in ("none", "one", "subset"):
-        values = [run["ece"][kind] for run in runs["all labels"]]
-        made[f"selection_ece_of_single_modalities_{kind}_temperature"] = figure_of(values, "ECE", seeds=setup.seeds)
+        values = [run["ece"][kind] for run in runs[ALL_LABELS]]
+        key = f"selection_ece_of_single_modalities_{kind}_temperature"
+        made[key] = figure_of(values, "ECE", seeds=setup.seeds[: len(values)])
     return made
 
 
-def curve_labels(
-    runs: Mapping[str, list[dict[str, Any]]], name: str, rows: Sequence[int] | np.ndarray | range, setup: Setup
-) -> float | None:
+def ratio_of(runs: Runs, rows: Iterable[int], setup: Setup) -> float | None:
+    """Labels that the default needs over those that random needs, on some seeds; None where one never gets there."""
+    places = list(rows)
+    ours, theirs = (curve_labels(runs, name, places, setup) for name in (DEFAULT, BASELINE))
+    return ours / theirs if ours and theirs else None
+
+
+def curve_labels(runs: Runs, name: str, rows: Iterable[int], setup: Setup) -> float | None:
     """Labels at which the mean curve over some seeds reaches the goal."""
     curve = np.mean([runs[name][row]["accuracies"] for row in rows], axis=0)
-    whole = float(np.mean([runs["all labels"][row]["accuracy"] for row in rows]))
+    whole = float(np.mean([run["accuracy"] for run in runs[ALL_LABELS]]))
     return labels_to([0, *setup.budgets], curve.tolist(), GOAL * whole)
 
 
-def table_of(runs: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Arms, best area first."""
-    setup_rows = range(len(runs[BASELINE]))
-    budgets = len(runs[BASELINE][0]["accuracies"])
-    setup = QUICK if budgets == len(QUICK.budgets) + 1 else Setup()
-    random_labels = curve_labels(runs, BASELINE, setup_rows, setup)
+def table_of(runs: Runs, setup: Setup) -> dict[str, Any]:
+    """Arms, best first by what they are above random on their seeds."""
+    arms = [name for name in runs if name != ALL_LABELS and runs[name]]
+    gaps = {name: [a["area"] - b["area"] for a, b in zip(runs[name], runs[BASELINE], strict=False)] for name in arms}
     rows = []
-    arms = [name for name in runs if name != "all labels"]
-    for name in sorted(arms, key=lambda arm: -np.mean([run["area"] for run in runs[arm]])):
-        areas, base = [run["area"] for run in runs[name]], [run["area"] for run in runs[BASELINE]]
-        reached = curve_labels(runs, name, setup_rows, setup)
-        low, _ = interval([a - b for a, b in zip(areas, base, strict=True)])
+    for name in sorted(arms, key=lambda arm: -np.mean(gaps[arm])):
+        num = len(gaps[name])
+        areas, base = [run["area"] for run in runs[name][:num]], [run["area"] for run in runs[BASELINE][:num]]
+        reached, by_random = (curve_labels(runs, arm, range(num), setup) for arm in (name, BASELINE))
         rows.append(
             [
                 name,
+                str(num),
                 spread(areas),
                 "–" if name == BASELINE else difference(areas, base, decimals=2),
-                "yes" if low > 0 else "no",
                 "not reached" if reached is None else f"{reached:.0f}",
-                "–" if not reached or not random_labels else f"{reached / random_labels:.2f}",
+                "–" if not reached or not by_random else f"{reached / by_random:.2f}",
                 f"{np.mean([run['accuracies'][-1] for run in runs[name]]):.3f}",
             ]
         )
-    whole = spread([run["accuracy"] for run in runs["all labels"]])
-    head = ["arm", "area", "minus random, points", "better", "labels to 95 %", "ratio to random", "last accuracy"]
-    title = f"Selection on tri-digits, {len(runs[BASELINE])} seeds; with every label {whole}"
-    return {"title": title, "head": head, "rows": rows}
+    whole = spread([run["accuracy"] for run in runs[ALL_LABELS]])
+    head = ["arm", "seeds", "area", "minus random, points", "labels to 95 %", "ratio to random", "last accuracy"]
+    return {"title": f"Selection on tri-digits; with every label {whole}", "head": head, "rows": rows}

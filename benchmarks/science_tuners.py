@@ -142,7 +142,7 @@ class Probe(Replay):
 class Lora(Tuner):
     """Low-rank updates of every linear map of the interaction layers (Hu et al. 2022) and a free answer layer."""
 
-    moving = ()
+    moving: tuple[str, ...] = ()
     replays = True
 
     def share(self) -> float:

@@ -39,6 +39,7 @@ from omni_model.train import fit
 OWN_MODELS: Mapping[str, str] = {
     "free": "benchmarks.serve_models:Free",
     "poisonable": "benchmarks.serve_models:Poisonable",
+    "watched": "benchmarks.monitor_models:Breakable",
 }
 NO_LOG: Mapping[str, str] = (
     {"OMNI_SERVICE__LOG_SHARE": "0"} if "log_share" in {entry.name for entry in fields(ServiceConfig)} else {}

@@ -47,25 +47,27 @@ class Unavailable(Exception):
 
 def python_of(peer: Peer) -> Path:
     """The Python of its environment, built on first use. Raises :class:`Unavailable` with the reason."""
-    if not peer.needs:
-        return Path(sys.executable)
-    needs = [*pins(), *peer.needs]
+    return built(peer.name, [*pins(), *peer.needs]) if peer.needs else Path(sys.executable)
+
+
+def built(name: str, needs: Sequence[str]) -> Path:
+    """The Python of an environment with these distributions. Raises :class:`Unavailable` with the reason."""
     digest = hashlib.blake2b("\n".join([sys.version, *needs]).encode(), digest_size=4).hexdigest()
-    folder = cache_folder() / f"{peer.name}-{digest}"
+    folder = cache_folder() / f"{name}-{digest}"
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
-        print(f"  building an environment for {peer.name}; this is done once", flush=True)
+        print(f"  building an environment for {name}; this is done once", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         venv.create(folder, with_pip=True)
         command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *needs]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=False)
         except subprocess.TimeoutExpired as error:
-            raise Unavailable(f"{peer.name} could not be installed within {INSTALL_S} s.") from error
+            raise Unavailable(f"{name} could not be installed within {INSTALL_S} s.") from error
         if done.returncode:
             errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
             reason = re.sub(r"\(from versions:[^)]*\)", "", (errors or ["pip failed"])[0])
-            raise Unavailable(f"{peer.name} could not be installed: {reason[:300]}")
+            raise Unavailable(f"{name} could not be installed: {reason[:300]}")
         (folder / "complete").touch()
     return python
 

@@ -73,7 +73,8 @@ def type_of(data: bytes, modality: str) -> str:
 
 
 def _shown(site: Site, sample: StoredSample) -> ShownSample:
-    text, problems = None, ()
+    text: str | None = None
+    problems: tuple[str, ...] = ()
     if "text" in sample.inputs:
         try:
             text = site.blobs.get(sample.inputs["text"]).decode("utf-8", errors="replace")

@@ -11,10 +11,10 @@ from flows.workspace import current
 
 
 @flow(name="filter", persist_result=False)
-def filter_samples(trigger: str = "manual") -> dict[str, Any]:
+def filter_samples(trigger: str = "manual", who: str = "") -> dict[str, Any]:
     """Open a round (or take the open one), score the unlabelled pool, and queue what is worth labelling."""
     with current() as ws:
         try:
-            return summary(run_steps(ws, do_filter, trigger=trigger))
+            return summary(run_steps(ws, do_filter, trigger=trigger, who=who))
         except NothingToDo as reason:
             return nothing_done(ws, reason)

@@ -154,6 +154,13 @@ def owner(ws: Workspace) -> User:
             return users.add_user(session, OWNER, "admin", who="omniloop", now=ws.clock())
 
 
+def known_address(settings: Settings) -> str:
+    """Where people find the pages, for links in notices; empty while they were never started here."""
+    if settings.dashboard.is_https and settings.dashboard.names:
+        return f"https://{settings.dashboard.names[0]}"
+    return usual_address(settings) if (settings.home / "up" / "dashboard.json").exists() else ""
+
+
 def usual_address(settings: Settings) -> str:
     """Where the pages are: as they were told when they started last, else as the settings say."""
     try:

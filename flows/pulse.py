@@ -21,8 +21,9 @@ from pathlib import Path
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from db.repository import alerts, mirrors, outbox, trials, versions
+from db.repository import mirrors, outbox, trials, versions
 from flows.home import HomeError, exclusive
+from flows.job_alerts import JobAlerts
 from flows.refitting import Refitter
 from flows.round_runs import prefect_runs
 from flows.settings import Settings, SettingsError
@@ -52,8 +53,7 @@ class Pulse:
         self._refitter = Refitter(ws, monotonic=monotonic)
         self._stop = threading.Event()
         self._working: tuple[str, float] | None = None
-        self._failing: set[str] = set()
-        self._settled: set[str] = set()
+        self._told = JobAlerts(ws)
         self._reconciled = monotonic()
         self._watched: tuple[int, frozenset[str]] | None = None
 
@@ -78,12 +78,9 @@ class Pulse:
 
     def deliver(self) -> bool:
         """Reconcile if a message is due, or if it is time again; says whether it did."""
-        now, config = self._ws.clock(), self._ws.settings.pulse
+        config = self._ws.settings.pulse
         with self._ws.database.read() as session:
-            is_due = any(
-                message.next_attempt_at <= now and (message.lease_until is None or message.lease_until <= now)
-                for message in outbox.waiting(session, "mlflow_alias")
-            )
+            is_due = outbox.is_due(session, "mlflow_alias", now=self._ws.clock())
             is_time = self._monotonic() - self._reconciled >= config.reconcile_s and bool(versions.history(session))
         if not (is_due or is_time):
             return False
@@ -142,9 +139,9 @@ class Pulse:
         self._working = name, self._monotonic()
         try:
             job()
-            self._succeeded(name)
+            self._told.succeeded(name)
         except Exception as error:  # noqa: BLE001  whatever it is, the other jobs must go on
-            self._failed(name, error)
+            self._told.failed(name, error)
         finally:
             self._working = None
 
@@ -182,32 +179,6 @@ class Pulse:
         while self._working is not None and time.monotonic() < deadline:
             time.sleep(0.05)
         return self._working is None
-
-    def _failed(self, name: str, error: Exception) -> None:
-        """The first failure in a row is logged with its trace, the others in a line."""
-        logger.error("The pulse's job %r failed: %s", name, error, exc_info=name not in self._failing)
-        self._failing.add(name)
-        self._settled.discard(name)
-        summary = f"The pulse's job {name!r} fails: {type(error).__name__}: {error}"
-        try:
-            with self._ws.database.write() as session:
-                alerts.raise_alert(
-                    session, _alert(name), name="pulse", severity="error", summary=summary, now=self._ws.clock()
-                )
-        except Exception:  # the database itself may be what fails
-            logger.exception("No alert could be left about it.")
-
-    def _succeeded(self, name: str) -> None:
-        """End the alert about the job, one of an earlier process too."""
-        if name not in self._settled:
-            with self._ws.database.write() as session:
-                alerts.resolve(session, _alert(name), now=self._ws.clock())
-            self._failing.discard(name)
-            self._settled.add(name)
-
-
-def _alert(name: str) -> str:
-    return f"pulse:{name}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,17 +6,21 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.errors import NothingToDo
+from flows.steps.cancelling import StepFunction
 from flows.steps.reconciling import reconcile
-from flows.steps.rounds import RoundReport, StepFunction, run_round
+from flows.steps.rounds import RoundReport, run_round
 from flows.workspace import Workspace, current
 
 
 @flow(name="retrain", persist_result=False)
-def retrain(trigger: str = "schedule") -> dict[str, Any]:
-    """Filter, label, fine-tune, validate, decide: as far as the round goes. An open round is taken up again."""
+def retrain(trigger: str = "schedule", who: str = "") -> dict[str, Any]:
+    """Filter, label, fine-tune, validate, decide: as far as the round goes. An open round is taken up again.
+
+    ``who``: the person who asks for it, if one does.
+    """
     with current() as ws:
         try:
-            report = run_round(ws, trigger, wrap=as_task)
+            report = run_round(ws, trigger, wrap=as_task, who=who)
         except NothingToDo as reason:
             return nothing_done(ws, reason)
         task(name="reconcile", cache_policy=NO_CACHE)(reconcile)(ws)

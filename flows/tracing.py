@@ -6,9 +6,10 @@ The variables are OpenTelemetry's own: ``OTEL_EXPORTER_OTLP_ENDPOINT`` (or ``…
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from flows.trace import OFF, Tracing
+from flows.trace import OFF, Attribute, Trace, Tracing
 from flows.tracing_config import TracingConfig
 
 logger = logging.getLogger(__name__)
@@ -32,3 +33,14 @@ def tracing(config: TracingConfig, environ: Mapping[str, str] | None = None) -> 
     from flows.otel import OtlpTracing
 
     return OtlpTracing(config)
+
+
+@contextmanager
+def traced(config: TracingConfig, name: str, attributes: Mapping[str, Attribute] | None = None) -> Iterator[Trace]:
+    """The block as a trace of its own, sent when it ends."""
+    traces = tracing(config)
+    try:
+        with traces.step(name, attributes or {}) as trace:
+            yield trace
+    finally:
+        traces.close()

@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.steps.ruling import read_rules
 from flows.steps.watching_rules import watch_rules
+from flows.tracing import traced
 from flows.workspace import current
 
 
@@ -14,7 +15,7 @@ def watch() -> dict[str, Any]:
     """Measure, ask recent samples again, hold everything to the rules, and leave the notices that are due."""
     from flows.steps.probing import probe
 
-    with current() as ws:
+    with current() as ws, traced(ws.settings.tracing, "watch"):
         rules = read_rules(ws)
         num_probed = probe(ws)
         judged = watch_rules(ws, rules)

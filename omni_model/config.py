@@ -48,6 +48,8 @@ class ModelConfig:
 
     modalities: tuple[str, ...] = ("text", "image", "audio")
     """Registered modalities that the model has an encoder for, in the order of its token blocks."""
+    ignores: tuple[str, ...] = ()
+    """Modalities that samples may bring and the model does not look at; any other unknown one is refused."""
     width: int = 96
     """Width of a token (D)."""
     heads: int = 4
@@ -74,12 +76,18 @@ class ModelConfig:
     """Segments in which a modality's tokens are pooled to its own embedding."""
     instruction_tokens: int = 2
     """Tokens that the instruction is pooled into."""
+    links: Mapping[str, float] = field(default_factory=dict)
+    """How strongly one group's tokens attend to another's before anything is learnt, by layer across modalities, e.g.
+    {"0.image>audio": 0.0}: 1 (where nothing is named) leaves it, 2 doubles it, 0 cuts it for good. Groups are the
+    modalities and `instruction`, which holds the query too. `dcma` only."""
     encoder_options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Options of single encoders by modality, e.g. {"image": {"size": 64}}."""
 
     def __post_init__(self) -> None:
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"modalities must be distinct and at least one, got {self.modalities!r}. Name each once.")
+        if both := sorted(set(self.ignores) & set(self.modalities)):
+            raise ValueError(f"ignores names {', '.join(both)}, which the model looks at. Name each on one side.")
         for name in ("width", "heads", "ffn_width", "segments", "instruction_tokens"):
             check_above_zero(name, getattr(self, name), "Use a whole number of at least 1.")
         check_range("within_layers", self.within_layers, 0, 64, "0 leaves them out.")
@@ -93,6 +101,23 @@ class ModelConfig:
         unknown = sorted(set(self.encoder_options) - set(self.modalities) - {"text"})
         if unknown:
             raise ValueError(f"encoder_options names {unknown}, which are no modalities. Have: {self.modalities}.")
+        for name, strength in self.links.items():
+            self._check_link(name, strength)
+
+    def _check_link(self, name: str, strength: float) -> None:
+        layer, _, pair = name.partition(".")
+        one, _, other = pair.partition(">")
+        groups = (*self.modalities, "instruction")
+        if not (layer.isdecimal() and int(layer) < self.layers and one in groups and other in groups):
+            raise ValueError(
+                f"links names {name!r}, which is no link. Write LAYER.FROM>TO with a layer below {self.layers} and two "
+                f"of {', '.join(groups)}, such as 0.{groups[0]}>{groups[-1]}."
+            )
+        check_range(f"links[{name}]", strength, 0.0, 100.0, "1 leaves it, 0 cuts it.")
+        if self.attention != "dcma":
+            raise ValueError(f"links need attention 'dcma', got {self.attention!r}. Leave them out.")
+        if one == other and strength == 0:
+            raise ValueError(f"links[{name}] would cut a group from itself. Cut it from others only.")
 
     @property
     def head_width(self) -> int:

@@ -80,8 +80,11 @@ class DCMA(nn.Module):
     x is scored against proj_m(x) and proj_m(x) is what is summed up. `multiway` shares the projections and keeps the
     bias, and every other name projects by group without one.
     `strength` says what the bias is made of: `dynamic` B_h + G_h(c), `static` B_h, `none` nothing.
-    `scale` is `article`, (E / M)^-0.5, or `head`, E^-0.5. `within` restricts each token to its own block.
+    `scale` is `article`, (E / M)^-0.5, or `head`, E^-0.5. `within` restricts each token to its own block. `links`
+    [M, M] is added to the bias and not learnt; it comes with the configuration, not with the weights.
     """
+
+    links: Tensor | None
 
     def __init__(
         self,
@@ -94,8 +97,10 @@ class DCMA(nn.Module):
         strength: Strength = "dynamic",
         scale: Scale = "article",
         within: bool = False,
+        links: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.register_buffer("links", links, persistent=False)
         self.attention, self.within, self.num_groups = attention, within, num_groups
         self.heads = 1 if attention == "seed" else heads
         head_width = width // self.heads
@@ -131,14 +136,14 @@ class DCMA(nn.Module):
         return y_BLD if self.attention == "seed" else self.out(y_BLD, layout)
 
     def bias(self, context_BC: Tensor) -> Tensor | None:
-        """Logit bias [B, H, M, M] between groups ([1, H, M, M] if static), or None where there is none."""
+        """Logit bias [B, H, M, M] between groups (1 for B or H where they do not matter), or None where there is none."""
         if self.strength == "none":
-            return None
-        if self.strength == "static":
-            return self.bias_HMM[None]
-        shape = (self.heads, self.num_groups, self.num_groups)
-        dynamic_BHMM: Tensor = self.dynamic(context_BC).unflatten(-1, shape)
-        return self.bias_HMM + dynamic_BHMM
+            return None if self.links is None else self.links[None, None]
+        bias_BHMM = self.bias_HMM[None]
+        if self.strength == "dynamic":
+            shape = (self.heads, self.num_groups, self.num_groups)
+            bias_BHMM = bias_BHMM + self.dynamic(context_BC).unflatten(-1, shape)
+        return bias_BHMM if self.links is None else bias_BHMM + self.links
 
     @torch.no_grad()
     def attention_mass(self, x_BLD: Tensor, layout: Layout, mask_BL: Tensor, context_BC: Tensor) -> Tensor:

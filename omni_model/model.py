@@ -76,8 +76,8 @@ class Interaction(nn.Module):
         self.across = nn.ModuleList(
             GatedBlock(config, num_groups)
             if config.attention == "gated"
-            else Block(config, num_groups, context_width, within=False)
-            for _ in range(config.layers * (not late))
+            else Block(config, num_groups, context_width, within=False, layer=layer)
+            for layer in range(config.layers * (not late))
         )
         self.pool = nn.ModuleDict({name: Segments(config.width, config.segments) for name in config.modalities})
         self.head = AnswerHead(config.width, num_answers, config.dropout)
@@ -162,7 +162,7 @@ class OmniModel(LoopModel):
         return encoder
 
     def prepare(self, sample: Sample) -> dict[str, Tensor]:
-        unknown = sorted(set(sample.inputs) - set(self.config.modalities))
+        unknown = sorted(set(sample.inputs) - {*self.config.modalities, *self.config.ignores})
         if unknown:
             takes = ", ".join(self.config.modalities)
             raise ValueError(
@@ -171,6 +171,8 @@ class OmniModel(LoopModel):
             )
         prepared = {INSTRUCTION: self.encoder("text").prepare(sample.instruction)}
         for name, value in sample.inputs.items():
+            if name in self.config.ignores:
+                continue
             try:
                 prepared[name] = self.encoder(name).prepare(value)
             except ValueError as error:
@@ -228,5 +230,5 @@ class OmniModel(LoopModel):
     @classmethod
     def build(cls, description: Mapping[str, Any], tasks: Sequence[TaskSpec]) -> OmniModel:
         description = dict(description)
-        description["modalities"] = tuple(description["modalities"])
+        description |= {name: tuple(description.get(name, ())) for name in ("modalities", "ignores")}
         return cls(ModelConfig(**description), tasks)

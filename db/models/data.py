@@ -74,6 +74,7 @@ class LabelRow(Base):
         ),
         Index(None, "sample_id"),
         Index(None, "round_id"),
+        Index(None, "origin", "id"),
         {"sqlite_autoincrement": True},
     )
 

@@ -11,6 +11,8 @@ MSN = "msn"
 """The kind of artefact that says how a version chooses modalities."""
 CARD = "card"
 """The kind of artefact that is a version's model card, in Markdown."""
+ARCHITECTURE = "architecture"
+"""The kind of artefact that proposes another architecture to go on with from a version, as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,9 +109,13 @@ def latest(session: Session, fingerprints: Iterable[str]) -> dict[str, Alert]:
     return {alert.fingerprint: alert for alert in fetch_all(session, Alert, chosen)}
 
 
-def list_alerts(session: Session, *, is_open: bool | None = None, limit: int = 100) -> list[Alert]:
-    """Alerts, the latest first; only open ones, only resolved ones, or (for None) both."""
+def list_alerts(
+    session: Session, *, is_open: bool | None = None, before: int | None = None, limit: int = 100
+) -> list[Alert]:
+    """Alerts, the latest first; only open ones, only resolved ones, or (for None) both; with ids below `before`."""
     statement = rows_of(AlertRow).order_by(AlertRow.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(AlertRow.id < before)
     if is_open is not None:
         statement = statement.where(AlertRow.resolved_at.is_(None) if is_open else AlertRow.resolved_at.is_not(None))
     return fetch_all(session, Alert, statement)

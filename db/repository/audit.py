@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select
@@ -91,6 +92,18 @@ def newest(
     return fetch_all(session, AuditEntry, statement if before is None else statement.where(AuditRow.id < before))
 
 
+def of_subjects(session: Session, subject: str, ids: Sequence[str], *, action: str) -> list[AuditEntry]:
+    """The lines about one action on any of these, oldest first."""
+    statement = rows_of(AuditRow).where(AuditRow.subject == subject, AuditRow.action == action)
+    return fetch_all(session, AuditEntry, statement.where(AuditRow.subject_id.in_(ids)).order_by(AuditRow.id))
+
+
 def subjects(session: Session) -> list[str]:
     """What the trail is about: release, round, alert …"""
     return list(session.scalars(select(AuditRow.subject).distinct().order_by(AuditRow.subject)))
+
+
+def moves_of(session: Session, versions: Sequence[int]) -> list[AuditEntry]:
+    """Who sent these versions from one state to another, in the order in which they did."""
+    statement = rows_of(AuditRow).where(AuditRow.version.in_(list(versions)), AuditRow.to_state.is_not(None))
+    return fetch_all(session, AuditEntry, statement.order_by(AuditRow.id))

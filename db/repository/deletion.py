@@ -38,7 +38,7 @@ def delete_sample(session: Session, sample_id: str, *, who: str, why: str, now: 
     found = samples.get(session, [sample_id])
     if not found:
         raise NotFound(f"There is no sample {sample_id!r}. Check its id with `omniloop data show`.")
-    trained = _trained_versions(session, sample_id)
+    trained, derived = carriers(session, sample_id)
     deletion = Deletion(
         sample_id=sample_id,
         blobs=unnamed(session, found[0].inputs.values(), without=[sample_id]),
@@ -47,7 +47,7 @@ def delete_sample(session: Session, sample_id: str, *, who: str, why: str, now: 
         num_mirrors=_count_mirrors(session, sample_id),
         num_rounds=_count(session, RoundSampleRow, sample_id),
         trained_versions=tuple(trained),
-        derived_versions=tuple(_descendants(session, trained)),
+        derived_versions=tuple(derived),
     )
     _delete_rows(session, sample_id, deletion.blobs)
     numbers = {
@@ -62,6 +62,12 @@ def delete_sample(session: Session, sample_id: str, *, who: str, why: str, now: 
         session, who=who, action="delete", subject="sample", subject_id=sample_id, why=why, numbers=numbers, now=now
     )
     return deletion
+
+
+def carriers(session: Session, sample_id: str) -> tuple[list[int], list[int]]:
+    """(versions whose own round learnt from a sample, versions that descend from those)."""
+    trained = _trained_versions(session, sample_id)
+    return trained, _descendants(session, trained)
 
 
 def unnamed(session: Session, digests: Iterable[str], *, without: Sequence[str] = ()) -> tuple[str, ...]:

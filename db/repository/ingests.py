@@ -127,6 +127,16 @@ def list_faults(session: Session, *, manifest: str | None = None, after: int = 0
     return fetch_all(session, Fault, statement)
 
 
+def latest_faults(
+    session: Session, *, manifest: str | None = None, before: int | None = None, limit: int = 50
+) -> list[Fault]:
+    """The faults found last, the latest first, from those with ids below `before`."""
+    statement = rows_of(FaultRow).order_by(FaultRow.id.desc()).limit(limit)
+    if manifest is not None:
+        statement = statement.where(FaultRow.manifest == manifest)
+    return fetch_all(session, Fault, statement if before is None else statement.where(FaultRow.id < before))
+
+
 def forget_faults(session: Session, manifest: str, lines: Sequence[int]) -> int:
     """Take lines out of the faults of a manifest, to try them again; returns how many were there."""
     return sum(

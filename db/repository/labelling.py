@@ -11,6 +11,7 @@ from db.errors import IllegalMove
 from db.models import LabelRow, QueueRow, ReleaseRow, RoundRow, RoundSampleRow
 from db.records import Label, QueueEntry
 from db.records.labelling import Claim, LabellerTally, QueueProgress
+from db.records.loop import Json
 from db.repository import audit
 from db.repository.common import fetch_all, fetch_one, rows_of, write
 from db.repository.disagreements import disagree
@@ -34,13 +35,15 @@ def answer_entry(session: Session, entry_id: int, answer: str, *, who: str, now:
     hold_samples(session, [sample_id])
     entry, label = get_entry(session, entry_id, lock=True), active_label(session, sample_id)
     if entry.done_at is not None or label is None or label.origin == f"{HUMAN}{who}":
-        give_label(session, entry_id, answer, who=who, now=now)
+        given = give_label(session, entry_id, answer, who=who, now=now)
+        if entry.done_at is None:
+            numbers: dict[str, object] = {"answer": answer, "label": given.id, "round": given.round_id}
+            _note(session, "label", sample_id, numbers, who=who, now=now)
         return "labelled"
     check_free(entry, who=who, now=now)
     if label.answer == answer:
         close_entries(session, [sample_id], now)
-        numbers = {"answer": answer, "label": label.id}
-        audit.add(session, who=who, action="confirm", subject="sample", subject_id=sample_id, numbers=numbers, now=now)
+        _note(session, "confirm", sample_id, {"answer": answer, "label": label.id}, who=who, now=now)
         return "confirmed"
     claim = Claim(against="label", answer=label.answer, by=label.origin, at=label.created_at)
     disagree(session, sample_id, answer, claim=claim, who=who, why=AGAINST_ASKED, now=now)
@@ -80,12 +83,12 @@ def undo_last(
             f"The label {label.answer!r} of sample {label.sample_id} did not answer a question of the queue, so it "
             "cannot be taken back. Disagree with it instead."
         )
-    _check_not_learnt(session, label)
+    if reason := why_learnt(session, label, lock=True):
+        raise IllegalMove(reason)
     write(session, update(LabelRow).where(LabelRow.id == label.id).values(superseded_at=now))
     lease = {"leased_to": who, "lease_until": now + timedelta(seconds=lease_s)}
     write(session, update(QueueRow).where(QueueRow.id == entry.id).values(done_at=None, **lease))
-    numbers = {"answer": label.answer, "label": label.id}
-    audit.add(session, who=who, action="undo", subject="sample", subject_id=label.sample_id, numbers=numbers, now=now)
+    _note(session, "undo", label.sample_id, {"answer": label.answer, "label": label.id}, who=who, now=now)
     return label
 
 
@@ -141,17 +144,17 @@ def count_queue(session: Session, *, task: str | None = None, round_id: int | No
     return num_done, num_queued
 
 
-def _check_not_learnt(session: Session, label: Label) -> None:
-    """`IllegalMove` if a model has learnt the label, or is learning it now."""
+def why_learnt(session: Session, label: Label, *, lock: bool = False) -> str:
+    """Why a label cannot be taken back: a model has learnt it, or is learning it now. Empty if it can.
+
+    With `lock`, its round cannot go on before this transaction ends.
+    """
+    mend = "Disagree with it instead of undoing it."
     if label.round_id is not None:
-        step = session.scalars(
-            select(RoundRow.step).where(RoundRow.id == label.round_id).with_for_update(read=True)
-        ).one()
-        closed = session.scalars(select(RoundRow.closed_at).where(RoundRow.id == label.round_id)).one()
-        if step not in OPEN_STEPS or closed is not None:
-            raise IllegalMove(
-                f"Round {label.round_id} has gone on to train with this label. Disagree with it instead of undoing it."
-            )
+        statement = select(RoundRow.step, RoundRow.closed_at).where(RoundRow.id == label.round_id)
+        step, closed_at = session.execute(statement.with_for_update(read=True) if lock else statement).one()
+        if step not in OPEN_STEPS or closed_at is not None:
+            return f"Round {label.round_id} has gone on to train with this label. {mend}"
     learnt = (
         select(ReleaseRow.version)
         .join(RoundSampleRow, RoundSampleRow.round_id == ReleaseRow.round_id)
@@ -159,7 +162,10 @@ def _check_not_learnt(session: Session, label: Label) -> None:
         .where(ReleaseRow.created_at >= label.created_at)
     )
     training = select(RoundRow.id).where(RoundRow.is_open, RoundRow.step.not_in(OPEN_STEPS))
-    if session.scalars(learnt.limit(1)).first() is not None or session.scalars(training.limit(1)).first() is not None:
-        raise IllegalMove(
-            f"The label of sample {label.sample_id} was learnt already, or is being learnt. Disagree with it instead."
-        )
+    if session.scalars(learnt.limit(1)).first() is not None:
+        return f"A version has learnt this label. {mend}"
+    return f"A round is being trained, perhaps with this label. {mend}" if session.scalars(training).first() else ""
+
+
+def _note(session: Session, action: str, sample_id: str, numbers: Json, *, who: str, now: datetime) -> None:
+    audit.add(session, who=who, action=action, subject="sample", subject_id=sample_id, numbers=numbers, now=now)

@@ -13,6 +13,7 @@ from db.models import LabelRow, QueueRow, ReleaseRow, RoundRow, RoundSampleRow, 
 from db.records import Label, NewLabel
 from db.repository.common import (
     CHUNK_ROWS,
+    MANY_IDS,
     fetch_all,
     fetch_one,
     in_chunks,
@@ -74,6 +75,16 @@ def active_label(session: Session, sample_id: str) -> Label | None:
     """The label in force, quarantined or not; None if nobody has labelled the sample."""
     statement = rows_of(LabelRow).where(LabelRow.sample_id == sample_id, LabelRow.superseded_at.is_(None))
     return fetch_one(session, Label, statement)
+
+
+def active_labels(session: Session, sample_ids: Sequence[str]) -> dict[str, Label]:
+    """The label in force of each of these samples that has one."""
+    statement = rows_of(LabelRow).where(LabelRow.superseded_at.is_(None))
+    found: dict[str, Label] = {}
+    for chunk in in_chunks(sample_ids, MANY_IDS):
+        for label in fetch_all(session, Label, statement.where(LabelRow.sample_id.in_(chunk))):
+            found[label.sample_id] = label
+    return found
 
 
 def label_history(session: Session, sample_id: str) -> list[Label]:

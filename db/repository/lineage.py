@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -14,13 +16,40 @@ CHUNK_VERSIONS = 500
 
 def ancestors(session: Session, version: int) -> list[int]:
     """The version and what it was tuned from, step by step down to the first. Empty for an unknown version."""
-    parent_of = {v: parent for v, parent in session.execute(select(ReleaseRow.version, ReleaseRow.parent_version))}
+    return line_of(parents(session), version)
+
+
+def parents(session: Session) -> dict[int, int | None]:
+    """What each version was tuned from, by version; None for a first one."""
+    return {v: parent for v, parent in session.execute(select(ReleaseRow.version, ReleaseRow.parent_version))}
+
+
+def line_of(parent_of: Mapping[int, int | None], version: int) -> list[int]:
+    """The version and its ancestors down to the first.
+
+    >>> line_of({1: None, 2: 1, 3: 1}, 3), line_of({}, 3)
+    ([3, 1], [])
+    """
     line: list[int] = []
     found: int | None = version if version in parent_of else None
     while found is not None:
         line.append(found)
         found = parent_of.get(found)
     return line
+
+
+def count_learnt(session: Session, versions: Sequence[int]) -> dict[int, dict[str, int]]:
+    """How many samples the round of each of these versions learnt from, by role."""
+    statement = (
+        select(ReleaseRow.version, RoundSampleRow.role, func.count())
+        .join(RoundSampleRow, RoundSampleRow.round_id == ReleaseRow.round_id)
+        .where(ReleaseRow.version.in_(list(versions)), RoundSampleRow.role.in_(LEARNT))
+        .group_by(ReleaseRow.version, RoundSampleRow.role)
+    )
+    found: dict[int, dict[str, int]] = {}
+    for version, role, num in session.execute(statement):
+        found.setdefault(version, {})[role] = num
+    return found
 
 
 def trained_on(session: Session, version: int) -> set[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.orm import Session
 
 from db.models import BaselineRow, MeasurementRow
@@ -59,6 +59,30 @@ def latest(session: Session, metric: str, *, slice_: str = "all", version: int |
     """The newest value of a metric on a slice, or None."""
     found = series(session, metric, slice_=slice_, version=version, limit=1)
     return found[0] if found else None
+
+
+def recent(
+    session: Session, windows: Mapping[str, float | None], *, version: int | None, since: datetime, slice_: str = "all"
+) -> list[Measurement]:
+    """Values of several metrics on a slice since a moment, oldest first, in one query: those of the version or of none.
+
+    `windows` maps a metric to the seconds of traffic that a value must rest on; None: any.
+    """
+    window = MeasurementRow.detail["window_s"].as_float()
+    wanted = [
+        MeasurementRow.metric == metric
+        if window_s is None
+        else and_(MeasurementRow.metric == metric, window == window_s)
+        for metric, window_s in windows.items()
+    ]
+    statement = rows_of(MeasurementRow).where(
+        MeasurementRow.metric.in_(list(windows)),
+        MeasurementRow.slice == slice_,
+        MeasurementRow.at >= since,
+        or_(*wanted),
+        or_(MeasurementRow.version.is_(None), MeasurementRow.version == version),
+    )
+    return fetch_all(session, Measurement, statement.order_by(MeasurementRow.at, MeasurementRow.id))
 
 
 def forget(session: Session, moment: datetime, *, metrics: Iterable[str], limit: int) -> int:

@@ -130,6 +130,14 @@ def waiting(session: Session, kind: str | None = None) -> list[OutboxMessage]:
     return fetch_all(session, OutboxMessage, statement.order_by(OutboxRow.id))
 
 
+def is_due(session: Session, kind: str, *, now: datetime) -> bool:
+    """Is there a message of a kind that `claim` would take now?"""
+    return any(
+        message.next_attempt_at <= now and (message.lease_until is None or message.lease_until <= now)
+        for message in waiting(session, kind)
+    )
+
+
 def num_pending(session: Session, kind: str) -> int:
     """How many messages of a kind are neither delivered nor set aside."""
     pending = (OutboxRow.kind == kind, OutboxRow.done_at.is_(None), OutboxRow.dead_at.is_(None))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.errors import IllegalMove, NotFound
@@ -151,9 +151,20 @@ def get_round(session: Session, round_id: int) -> Round:
     return found
 
 
-def list_rounds(session: Session, *, limit: int = 100) -> list[Round]:
-    """Rounds, the latest first."""
-    return _records(session, rows_of(RoundRow).order_by(RoundRow.id.desc()).limit(limit))
+def list_rounds(session: Session, *, before: int | None = None, limit: int = 100) -> list[Round]:
+    """Rounds, the latest first; only those with smaller ids than `before`."""
+    statement = rows_of(RoundRow) if before is None else rows_of(RoundRow).where(RoundRow.id < before)
+    return _records(session, statement.order_by(RoundRow.id.desc()).limit(limit))
+
+
+def with_evidence(session: Session, versions: Sequence[int], *, limit: int = 8) -> list[Round]:
+    """Rounds whose evidence says what one of these versions answered: first those that made them, then those that made
+    others of them, the latest first.
+    """
+    own = ReleaseRow.version.in_(list(versions))
+    statement = rows_of(RoundRow).join(ReleaseRow, ReleaseRow.round_id == RoundRow.id)
+    statement = statement.where(RoundRow.evidence.is_not(None), or_(own, ReleaseRow.parent_version.in_(list(versions))))
+    return _records(session, statement.order_by(case((own, 0), else_=1), RoundRow.id.desc()).limit(limit))
 
 
 def steps_of(session: Session, round_id: int) -> list[RoundStep]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from db.models import TriggerRow
@@ -57,3 +57,33 @@ def take_trigger(session: Session, *, now: datetime, round_id: int | None = None
 def list_triggers(session: Session, *, limit: int = 100) -> list[Trigger]:
     """Requests, taken or not, the latest first."""
     return fetch_all(session, Trigger, rows_of(TriggerRow).order_by(TriggerRow.id.desc()).limit(limit))
+
+
+def ask(session: Session, kind: str, *, who: str, why: str, now: datetime) -> Trigger:
+    """A person asks for a round. Of several who ask for the same one, each is remembered as an asker."""
+    hold_the_loop(session)
+    waiting = next((trigger for trigger in pending(session) if trigger.kind == kind), None)
+    askers = {who} | (set() if waiting is None else askers_of(waiting.detail))
+    return request(session, kind, detail={"why": why, "who": who, "askers": sorted(askers)}, now=now)
+
+
+def askers_of(detail: Json) -> set[str]:
+    """The people behind a request.
+
+    >>> sorted(askers_of({"who": "ann", "askers": ["ann", "bob"]})), askers_of({"why": "drift"})
+    (['ann', 'bob'], set())
+    """
+    people = [*detail.get("askers", ()), detail.get("who", "")]
+    return {str(name) for name in people if name}
+
+
+def of_round(session: Session, round_id: int) -> list[Trigger]:
+    """The requests that a round took, oldest first."""
+    statement = rows_of(TriggerRow).where(TriggerRow.round_id == round_id).order_by(TriggerRow.id)
+    return fetch_all(session, Trigger, statement)
+
+
+def asked_by(session: Session, round_id: int) -> list[str]:
+    """Who asked for a round, by the requests that it took; nobody if only the clock or the watch did."""
+    taken = select(TriggerRow.detail).where(TriggerRow.round_id == round_id)
+    return sorted(set[str]().union(*(askers_of(detail) for detail in session.scalars(taken))))

@@ -48,13 +48,13 @@ def list_users(session: Session) -> list[User]:
     return fetch_all(session, User, rows_of(UserRow).order_by(UserRow.name))
 
 
-def set_role(session: Session, name: str, role: str, *, who: str, now: datetime) -> User:
+def set_role(session: Session, name: str, role: str, *, who: str, why: str = "", now: datetime) -> User:
     """Let somebody do more or less from now on, in the sessions that are open too. `NotFound`, `ValueError`."""
     _check_role(role)
     before = get_user(session, name)
     write(session, update(UserRow).where(UserRow.name == name).values(role=role))
     numbers = {"from": before.role, "to": role}
-    audit.add(session, who=who, action="set_role", subject="user", subject_id=name, numbers=numbers, now=now)
+    audit.add(session, who=who, action="set_role", subject="user", subject_id=name, why=why, numbers=numbers, now=now)
     return get_user(session, name)
 
 

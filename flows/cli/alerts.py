@@ -166,7 +166,7 @@ def retry(numbers: Annotated[list[int] | None, typer.Argument(help="Of `alerts d
     from flows.steps.silencing import retry as step
 
     with workspace() as ws:
-        chosen = step(ws, numbers or [])
+        chosen = step(ws, numbers or [], who=person())
     console.print(f"{len(chosen)} notices will be tried again.", highlight=False)
 
 

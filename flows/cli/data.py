@@ -8,7 +8,7 @@ from rich.table import Table
 
 from flows.cli.common import console, person, show_table, workspace
 
-app = typer.Typer(help="Tasks and samples: add, ingest, list, delete.", no_args_is_help=True)
+app = typer.Typer(help="Tasks and samples: add, ingest, list, set aside, delete.", no_args_is_help=True)
 DATA_SETS = ("tri-digits", "tux-paint", "easy-vqa")
 
 
@@ -84,6 +84,34 @@ def delete(
         f"Versions that learnt it: {trained}. Versions that descend from those: {derived}.",
         highlight=False,
     )
+
+
+@app.command("quarantine")
+def quarantine(
+    sample_id: str,
+    why: Annotated[str, typer.Option(help="Goes into the audit trail.")],
+    who: Annotated[str, typer.Option(help="Your name in the audit trail.")] = "",
+) -> None:
+    """Keep a sample out of selection, training and comparison."""
+    from db.repository import stock
+
+    with workspace() as ws, ws.database.write() as session:
+        stock.set_aside(session, sample_id, who=who or person(), why=why, now=ws.clock())
+    console.print(f"{sample_id} is in quarantine.", highlight=False, markup=False)
+
+
+@app.command("lift-quarantine")
+def lift_quarantine(
+    sample_id: str,
+    why: Annotated[str, typer.Option(help="Goes into the audit trail.")],
+    who: Annotated[str, typer.Option(help="Your name in the audit trail.")] = "",
+) -> None:
+    """Use a sample again that was set aside."""
+    from db.repository import stock
+
+    with workspace() as ws, ws.database.write() as session:
+        stock.take_back(session, sample_id, who=who or person(), why=why, now=ws.clock())
+    console.print(f"{sample_id} may be used again.", highlight=False, markup=False)
 
 
 @app.command("build")

@@ -20,8 +20,8 @@ def create(
     who: Annotated[str, typer.Option(help="Your name in the audit trail.")] = "",
 ) -> None:
     """Make a key and show it, this once: only its hash is kept. The first key closes the service to everybody else."""
+    from db.keys import new_key
     from db.repository import keys
-    from flows.service.keys import new_key
 
     key, kept = new_key(name, tuple(dict.fromkeys(scope)), budget=budget)
     with workspace() as ws, ws.database.write() as session:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.common import console, prefect_workspace, workspace
+from flows.cli.common import console, person, prefect_workspace, workspace
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write every figure shown to this file.")]
 Trigger = Annotated[
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
         demo,
         train,
         retrain,
+        evolve,
         filter_,
         finetune,
         validate,
@@ -50,14 +51,26 @@ def retrain(trigger: Trigger = "manual") -> None:
     """Take a round as far as it goes: filter, label, fine-tune, validate, decide. An open round is taken up again."""
     from flows.retrain import retrain as flow
 
-    run(flow, trigger=trigger)
+    run(flow, trigger=trigger, who=asker(trigger))
+
+
+def evolve() -> None:
+    """Search for a better architecture in the time that the present one takes; the gate decides about what is found."""
+    from flows.evolve import evolve as flow
+
+    run(flow)
 
 
 def filter_(trigger: Trigger = "manual") -> None:
     """Open a round and select what is worth labelling."""
     from flows.filter import filter_samples
 
-    run(filter_samples, trigger=trigger)
+    run(filter_samples, trigger=trigger, who=asker(trigger))
+
+
+def asker(trigger: str) -> str:
+    """The person behind a round that is asked for by hand; nobody is behind what the clock or the watch asks for."""
+    return person() if trigger == "manual" else ""
 
 
 def finetune() -> None:
@@ -100,12 +113,16 @@ def reconcile() -> None:
     console.print(f"MLflow's aliases: {shown}. {done.num_delivered} messages delivered.", highlight=False)
 
 
-def request(kind: Annotated[str, typer.Argument(help="drift, performance, new_labels, schedule or manual")]) -> None:
+def request(
+    kind: Annotated[str, typer.Argument(help="drift, performance, new_labels, schedule or manual")] = "manual",
+    why: Annotated[str, typer.Option(help="Why a round is wanted.")] = "asked for at the terminal",
+    who: Annotated[str, typer.Option(help="Your name in the round's story.")] = "",
+) -> None:
     """Ask for a round without waiting for it; requests of one kind that wait together count as one."""
     from flows.steps.requesting import request_round
 
     with workspace() as ws:
-        waiting = request_round(ws, kind)
+        waiting = request_round(ws, kind, who=who or person(), why=why)
     console.print(f"A round is requested ({kind}, asked {waiting.num_requests} times).", highlight=False)
 
 

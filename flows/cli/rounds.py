@@ -9,7 +9,7 @@ from rich.table import Table
 
 from flows.cli.common import console, person, show_table, workspace
 
-app = typer.Typer(help="Rounds: list, show, judge again, lift a quarantine.", no_args_is_help=True)
+app = typer.Typer(help="Rounds: list, show, judge again, cancel, lift a quarantine.", no_args_is_help=True)
 RoundId = Annotated[int, typer.Argument(help="The round's number.")]
 
 
@@ -69,6 +69,20 @@ def rejudge(
     )
     for reason in verdict.reasons[:10]:
         console.print(f"  {reason}", highlight=False)
+
+
+@app.command("cancel")
+def cancel(
+    round_id: RoundId,
+    why: Annotated[str, typer.Option(help="Why it is not wanted any more.")],
+    who: Annotated[str, typer.Option(help="Your name in the audit trail.")] = "",
+) -> None:
+    """End an open round: a run that works on it stops, nothing of it is promoted, and given labels stay."""
+    from flows.steps.cancelling import cancel_round
+
+    with workspace() as ws:
+        cancel_round(ws, round_id, who=who or person(), why=why)
+    console.print(f"Round {round_id} is cancelled.", highlight=False)
 
 
 @app.command("lift-quarantine")

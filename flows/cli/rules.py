@@ -42,6 +42,40 @@ def default() -> None:
     typer.echo(default_text(), nl=False)
 
 
+@app.command("where")
+def where() -> None:
+    """Say which rules are in force."""
+    from flows.steps.ruling import text_in_force
+
+    with workspace() as ws:
+        found = text_in_force(ws)
+    console.print(f"In force: {found.where} (digest {found.digest[:12]}).", highlight=False, markup=False)
+
+
+@app.command("save")
+def save(
+    file: Annotated[Path, typer.Argument(help="File of rules to put in force.")],
+    why: Annotated[str, typer.Option(help="The reason, for the audit trail.")],
+) -> None:
+    """Check a file of rules and put it in force; a running pulse takes it up at its next turn."""
+    from flows.steps.ruling import save_rules
+
+    with workspace() as ws:
+        place = save_rules(ws, file.read_text(encoding="utf-8"), who=person(), why=why)
+    console.print(f"In force: {place}.", highlight=False, markup=False)
+
+
+@app.command("reset")
+def reset(why: Annotated[str, typer.Option(help="The reason, for the audit trail.")]) -> None:
+    """Put the rules that come with the program in force again."""
+    from flows.steps.ruling import reset_rules
+
+    with workspace() as ws:
+        was_changed = reset_rules(ws, who=person(), why=why)
+    said = "In force: the rules that come with the program." if was_changed else "They are in force already."
+    console.print(said, highlight=False)
+
+
 @app.command("list")
 def list_rules(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Show where every rule stands."""

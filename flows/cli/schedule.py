@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from flows.cli.common import console, show_table
+from flows.cli.common import console, person, show_table
 from flows.settings import Settings
 
-app = typer.Typer(help="What starts by the clock: add, list, pause, resume, remove.", no_args_is_help=True)
+app = typer.Typer(help="What starts by the clock: add, list, pause, resume, run, remove.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The schedule's name, such as nightly.")]
 
 
@@ -57,6 +57,17 @@ def pause(name: Name) -> None:
 def resume(name: Name) -> None:
     """Let a paused schedule go on."""
     _call("resume", name, "is active again")
+
+
+@app.command("run")
+def run(name: Name) -> None:
+    """Start what a schedule starts, once, now; its times stay. It needs `omniloop up`."""
+    from flows import schedules
+    from flows.prefect_server import prefect_api
+
+    with prefect_api(Settings.load().home) as api:
+        started = schedules.run_now(api, name, entrypoint=schedules.home_of(api, name), who=person())
+    console.print(f"{name} is started as {started}.", highlight=False)
 
 
 @app.command("remove")

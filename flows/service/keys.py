@@ -5,9 +5,7 @@ known keys open what they opened, unknown ones nothing.
 """
 
 import asyncio
-import hashlib
 import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +13,12 @@ from dataclasses import dataclass
 
 from db.engine import Database
 from db.errors import DatabaseError
-from db.records.keys import SCOPES, NewKey, StoredKey
+from db.keys import digest_of
+from db.records.keys import SCOPES, StoredKey
 from db.repository import keys
 
 logger = logging.getLogger(__name__)
 
-MARK = "omni"
 MAX_AGE_S = 0.5
 """Age from which the table is read anew before a key is looked up."""
 PATIENCE_S = 0.25
@@ -56,24 +54,6 @@ ANYBODY = Caller(scopes=frozenset(SCOPES))
 """The caller where nobody is asked for a key."""
 PULSE = Caller(name="pulse", scopes=frozenset({"operate"}))
 """Who keeps the home's own key; it reads the metrics."""
-
-
-def new_key(name: str, scopes: tuple[str, ...], *, budget: float | None = None) -> tuple[str, NewKey]:
-    """A key of 256 random bits, to be shown once, and what is remembered of it.
-
-    >>> key, kept = new_key("app", ("predict",))
-    >>> key.startswith(f"omni_{kept.prefix}_"), kept.digest == digest_of(key), key in str(kept)
-    (True, True, False)
-    """
-    prefix = secrets.token_hex(4)
-    key = f"{MARK}_{prefix}_{secrets.token_hex(32)}"
-    detail = {} if budget is None else {"budget": budget}
-    return key, NewKey(name=name, prefix=prefix, digest=digest_of(key), scopes=scopes, detail=detail)
-
-
-def digest_of(key: str) -> str:
-    """SHA-256 of a key, in hex. Enough for random keys; looking digests up tells nothing of a key by its timing."""
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def callers(stored: list[StoredKey], master: str, own: str = "") -> dict[str, Caller]:

@@ -3,13 +3,14 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
+from typing import Any
 
 import psutil
 
 from flows.service.metrics import Level
-from monitoring.measures.device import gpu_utilisation, heap
+from monitoring.measures.device import Nvml, gpu_utilisation, heap
 
 logger = logging.getLogger(__name__)
 
@@ -28,20 +29,23 @@ def machine_levels() -> Iterator[Level]:
     if lying is not None:
         yield Level(name="omniloop_heap_arena_bytes", help="Held by the C allocator.", value=lying.arena_bytes)
         yield Level(name="omniloop_heap_free_bytes", help="Of these, free in pieces.", value=lying.free_bytes)
-    yield from gpu_levels()
+    yield from gpu_levels(getattr(sys.modules.get("torch"), "cuda", None), lambda: import_module("pynvml"))
 
 
-def gpu_levels() -> Iterator[Level]:
-    """The allocator and the use of the first GPU; nothing on a machine without one."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+def gpu_levels(cuda: Any, load_nvml: Callable[[], Nvml]) -> Iterator[Level]:
+    """The allocator and the use of the GPU that the model runs on; nothing where it runs on none.
+
+    ``cuda`` is `torch.cuda`; None: torch is not imported.
+    """
+    if cuda is None or not cuda.is_available() or not cuda.is_initialized():
         return
-    stats = torch.cuda.memory_stats()
+    stats = cuda.memory_stats()
     reserved, idle = (stats.get(f"{name}.all.current", 0) for name in ("reserved_bytes", "inactive_split_bytes"))
     yield Level(name="omniloop_cuda_reserved_bytes", help="Held by the CUDA allocator.", value=reserved)
     yield Level(name="omniloop_cuda_inactive_split_bytes", help="Of these, idle in pieces.", value=idle)
     try:
-        used = gpu_utilisation(import_module("pynvml"), torch.cuda.current_device())
+        uuid = cuda.get_device_properties(cuda.current_device()).uuid
+        used = gpu_utilisation(load_nvml(), f"GPU-{str(uuid).removeprefix('GPU-')}")
     except Exception as error:  # noqa: BLE001  NVML has errors of its own, and may not be installed
         logger.debug("NVML does not tell how busy the GPU is: %s", error)
         return

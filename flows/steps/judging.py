@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from db.records import Measurement, RuleState, Serving
 from db.repository import alerts, measurements, rule_states, versions
 from db.repository.common import hold_the_loop
+from flows.pages import known_address
 from flows.steps.acting import act
 from flows.steps.known import Known, baseline_in_force
 from flows.steps.telling import tell
@@ -20,11 +21,12 @@ from flows.workspace import Workspace
 from monitoring.alerting.evaluating import Evaluation, Reading, combine, evaluate
 from monitoring.alerting.grouping import fingerprint, group_key
 from monitoring.alerting.machine import EXPIRED, FIRED, FIRING, RESOLVED, AlertState, Policy, fresh, step
+from monitoring.alerting.replay import policy_of
 from monitoring.alerting.rule import Rule, RuleSet
 from monitoring.measures.window import OF_FEEDBACK, OF_LOG
 
-FRESH_S = 180.0
-"""A value that is measured every minute counts for this long."""
+FRESH_TURNS = 3.0
+"""A value that is measured at every turn of the rules counts for so many of them: three minutes by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,28 +47,35 @@ def judge_rules(ws: Workspace, rules: RuleSet) -> list[Judged]:
         now = ws.clock()
         serving, known = versions.serving(session), baseline_in_force(session)
         before = rule_states.all_states(session)
+        fresh_s = FRESH_TURNS * ws.settings.pulse.rules_s
         judged = [
             _judge(ws, rule, labels, found, known, before, now)
             for rule in rules.rules
-            for labels, found in readings(session, rule, serving.version, before, now)
+            for labels, found in readings(session, rule, serving.version, before, now, fresh_s=fresh_s)
         ]
         for entry in judged:
             _keep(session, rules, entry, serving, now)
             if entry.state.event == FIRED:
                 act(session, entry.rule, entry.evaluation, serving, now)
         _end_strangers(session, judged, before, now)
-        tell(session, rules, ws.settings.notify.names, now)
+        tell(session, rules, ws.settings.notify.names, now, base=known_address(ws.settings))
     return judged
 
 
 def readings(
-    session: Session, rule: Rule, version: int | None, before: dict[str, RuleState], now: datetime
+    session: Session,
+    rule: Rule,
+    version: int | None,
+    before: dict[str, RuleState],
+    now: datetime,
+    *,
+    fresh_s: float,
 ) -> list[tuple[dict[str, str], Reading | None]]:
     """The value that a rule is held to, by slice: those that were measured, and those that it stood on before."""
     of_version = rule.metric in (*OF_LOG, *OF_FEEDBACK)
     if of_version and version is None:
         return [({}, None)] if rule.by == "all" else []
-    span_s = FRESH_S if of_version else max(rule.window_s, FRESH_S)
+    span_s = fresh_s if of_version else max(rule.window_s, fresh_s)
     rows = measurements.series(
         session, rule.metric, version=version if of_version else None, since=now - timedelta(seconds=span_s)
     )
@@ -85,17 +94,6 @@ def readings(
 def reading_of(row: Measurement) -> Reading:
     """A measurement as rules take it."""
     return Reading(value=row.value, num_samples=row.num_samples, spread=row.detail.get("spread"))
-
-
-def policy_of(ws: Workspace, rule: Rule) -> Policy:
-    """How patient the machine is with a rule."""
-    return Policy(
-        for_s=rule.for_s,
-        keep_firing_s=rule.keep_firing_s,
-        max_gap_s=ws.settings.alerting.max_gap_s,
-        forget_s=ws.settings.alerting.forget_s,
-        alerts_without_data=rule.no_data == "alert",
-    )
 
 
 def kind_of(slice_: str) -> str:
@@ -136,7 +134,7 @@ def _judge(
     state = fresh(now) if stored is None else AlertState.from_json(stored.memory)
     baseline = known.reading(rule.metric, slice_of(labels))
     evaluation = evaluate(rule, found, baseline, is_breached=state.is_breached)
-    moved = step(state, evaluation.status, policy_of(ws, rule), now)
+    moved = step(state, evaluation.status, policy_of(rule, ws.settings.alerting), now)
     return Judged(rule=rule, labels=labels, fingerprint=id_, evaluation=evaluation, state=moved)
 
 

@@ -27,6 +27,12 @@ class Known:
     gallery: int = 0
     """Rows that retrieval chose among."""
 
+    @property
+    def modalities(self) -> list[str]:
+        """Those that the baseline's samples had."""
+        kinds = (slice_.partition("=") for slice_ in self.metrics)
+        return sorted(name for kind, _, name in kinds if kind == "modality")
+
     def reading(self, metric: str, slice_: str) -> Reading | None:
         """What a metric is compared with; accuracy in a slice that is new is compared with that of all."""
         found = self.metrics.get(slice_, {}).get(metric)

@@ -27,12 +27,12 @@ Fetch = Callable[[], str | None]
 
 def measure_now(ws: Workspace, rules: Sequence[Rule], *, fetch: Fetch | None = None) -> int:
     """Measure everything that the rules and the pages ask for; returns how many numbers were written."""
-    now = ws.clock()
+    now, text = ws.clock(), (fetch or service_metrics(ws))()  # together: counters are held against this time
     with ws.database.read() as session:
         version = versions.serving(session).version
         before = measurements.latest(session, "service_up")
     found = [] if version is None else of_version(ws, version, rules, now)
-    found += of_service(before, (fetch or service_metrics(ws))(), now)
+    found += of_service(before, text, now)
     found.append(of_disk(ws))
     with ws.database.write() as session:
         return measurements.add(session, found, now=now)

@@ -154,13 +154,8 @@ def deliver(
 
 def notify(ws: Workspace) -> int:
     """Deliver if a notice waits that is due; returns how many were taken. Cheap when there is none."""
-    now = ws.clock()
     with ws.database.read() as session:
-        waiting = outbox.waiting(session, notifications.KIND)
-    is_due = any(
-        message.next_attempt_at <= now and (message.lease_until is None or message.lease_until <= now)
-        for message in waiting
-    )
+        is_due = outbox.is_due(session, notifications.KIND, now=ws.clock())
     return deliver(ws) if is_due else 0
 
 

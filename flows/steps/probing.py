@@ -24,6 +24,7 @@ from monitoring.measures.probe import (
     balance_number,
     drift_numbers,
     follow_number,
+    presence_numbers,
     subsets_of,
 )
 from monitoring.measures.window import ALL, Number, Row, measure_feedback
@@ -87,6 +88,7 @@ def live_numbers(ws: Workspace, model: LoopModel, ids: Sequence[str], known: Kno
     features = encode_samples(model, loaded, batch_rows=64)
     said = predict(model, features)
     numbers = [follow_number((said.raw_answer == said.answer).tolist())]
+    numbers += presence_numbers(said.modalities, known.modalities)
     if known.gallery and len(loaded) >= known.gallery:
         numbers += alignment_numbers(_embeddings(said, slice(-known.gallery, None)), known.gallery)
     if known.reference:
@@ -102,6 +104,7 @@ def probe_validation(ws: Workspace, version: int, loaded: Sequence[Sample]) -> P
     said = predict(model, features)
     gallery = min(ws.settings.alerting.sample_rows, len(loaded))
     numbers = [follow_number((said.raw_answer == said.answer).tolist())]
+    numbers += presence_numbers(said.modalities)
     numbers += alignment_numbers(_embeddings(said, slice(None)), gallery)
     numbers += balance(model, features)
     numbers += measure_feedback([_row(said, at) for at in range(len(said))])

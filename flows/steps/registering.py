@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from db.records import Release, Round
-from db.repository import releases, rounds
+from db.repository import releases, round_ends, rounds
 from flows.errors import FrozenPartMoved
 from flows.failpoints import failpoint
 from flows.registry import RoundRun
@@ -23,6 +23,7 @@ def register(ws: Workspace, round_: Round) -> Release:
             f"{report['frozen_digest_after']}). The model is not registered; check what ElasticConfig.also names."
         )
     with ws.database.write() as session:
+        round_ends.check_open(session, round_.id)
         release = releases.create_candidate(
             session,
             round_id=round_.id,

@@ -4,7 +4,9 @@ from db.records import Trigger
 from db.repository import triggers
 from flows.workspace import Workspace
 
-TRIGGERS = ("manual", "schedule", "new_labels", "drift", "performance")
+EVOLVE = "evolve"
+"""Asks for a round whose candidate has another architecture; `flows.evolve` proposes it first."""
+TRIGGERS = ("manual", "schedule", "new_labels", "drift", "performance", EVOLVE)
 """What may ask for a round."""
 RESUME = "resume"
 """Asks for no round, only that an open one goes on."""
@@ -22,8 +24,10 @@ def check_trigger(trigger: str, *allowed: str) -> None:
         raise ValueError(f"There is no trigger {trigger!r}. Use one of {', '.join(allowed)}.")
 
 
-def request_round(ws: Workspace, trigger: str) -> Trigger:
+def request_round(ws: Workspace, trigger: str, *, who: str = "", why: str = "somebody asked for it") -> Trigger:
     """Leave a request for a round; those of one kind that wait together count as one."""
     check_trigger(trigger, *TRIGGERS)
     with ws.database.write() as session:
+        if who:
+            return triggers.ask(session, trigger, who=who, why=why, now=ws.clock())
         return triggers.request(session, trigger, now=ws.clock())

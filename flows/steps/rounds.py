@@ -13,18 +13,18 @@ from db.repository import rounds, samples, triggers, versions
 from flows.errors import NothingToDo
 from flows.failpoints import failpoint
 from flows.home import exclusive
+from flows.steps.cancelling import StepFunction, until_cancelled
 from flows.steps.carding import make_card
 from flows.steps.deciding import Decision, decide
+from flows.steps.evolving import proposal_digest, train_proposed
 from flows.steps.labelling import finish_labelling, waiting_for_labels
 from flows.steps.registering import register
-from flows.steps.requesting import RESUME, TRIGGERS, check_trigger
+from flows.steps.requesting import EVOLVE, RESUME, TRIGGERS, check_trigger
 from flows.steps.selecting import filter_pool
 from flows.steps.tuning import NothingToTrain, Superseded, train_first, tune_round
 from flows.steps.validating import validate
 from flows.tracing import tracing
 from flows.workspace import Workspace
-
-StepFunction = Callable[[Workspace, Round], None]
 
 
 def plain(step: StepFunction) -> StepFunction:
@@ -42,9 +42,8 @@ class RoundReport:
     """Samples that wait for a label before the round can go on."""
 
 
-def open_round(ws: Workspace, trigger: str) -> Round:
-    """The round that is open, or a new one. A trigger while one is open is kept and answered by the next round.
-
+def open_round(ws: Workspace, trigger: str, *, who: str = "") -> Round:
+    """The round that is open, or a new one (``who`` asked). A trigger while one is open is answered by the next round.
     Raises :class:`NothingToDo` when the same trigger, data, base version and settings have had their round, and
     ``ValueError`` for a trigger that is not known.
     """
@@ -60,6 +59,8 @@ def open_round(ws: Workspace, trigger: str) -> Round:
             raise NothingToDo("No round is open, so there is none to go on with. Start one with `omniloop retrain`.")
         base = versions.last_accepted(session)
         config, snapshot = round_config(ws), data_snapshot(session)
+        if trigger == EVOLVE and base is not None:
+            config |= {"proposal": proposal_digest(session, base.version)}
         key = digest([trigger, snapshot, base.version if base else None, config])
         round_, created = rounds.open_round(
             session,
@@ -75,29 +76,33 @@ def open_round(ws: Workspace, trigger: str) -> Round:
                 f"Round {round_.id} has answered {trigger!r} for this very data and these settings: {round_.outcome}. "
                 "Ingest or label more samples first."
             )
+        if who:
+            triggers.ask(session, trigger, who=who, why="asked for at the terminal", now=now)
         triggers.take_trigger(session, now=now, round_id=round_.id)
     failpoint("round.opened")
     ws.reporter.say(f"round {round_.id:<5} opened by {trigger}, from {f'v{base.version}' if base else 'nothing'}")
     return round_
 
 
-def run_round(ws: Workspace, trigger: str, *, wrap: Callable[[StepFunction], StepFunction] = plain) -> RoundReport:
+def run_round(
+    ws: Workspace, trigger: str, *, wrap: Callable[[StepFunction], StepFunction] = plain, who: str = ""
+) -> RoundReport:
     """Open or resume a round and take it as far as it goes: to its decision, or to where it waits for labels.
 
     ``wrap`` sees each step before it runs; a flow makes a task of it.
     """
     with exclusive(ws.home, "a round"):
-        round_ = open_round(ws, trigger)
+        round_ = open_round(ws, trigger, who=who)
         return work_on(ws, round_, trigger, tuple(NEXT.values()), wrap)
 
 
-def run_steps(ws: Workspace, *steps: StepFunction, trigger: str = RESUME) -> RoundReport:
+def run_steps(ws: Workspace, *steps: StepFunction, trigger: str = RESUME, who: str = "") -> RoundReport:
     """Do just these steps of the open round, in order, as far as it goes; with a ``trigger``, of a new one if none is
     open. ``ValueError`` if it is not their turn.
     """
     with exclusive(ws.home, "a round"):
         if trigger != RESUME:
-            open_round(ws, trigger)
+            open_round(ws, trigger, who=who)
         with ws.database.read() as session:
             round_ = rounds.resume_target(session)
         if round_ is None:
@@ -125,7 +130,7 @@ def work_on(
             while round_.is_open and (step := NEXT.get(round_.step)) in steps:
                 before = round_.step
                 with traces.step(step.__name__.removeprefix("do_"), about) as trace:
-                    wrap(step)(ws, round_)
+                    wrap(until_cancelled(step))(ws, round_)
                     round_ = reread(ws, round_.id)
                     trace.tell(version_of(round_))
                 if round_.step == before:
@@ -157,6 +162,8 @@ def do_filter(ws: Workspace, round_: Round) -> None:
     """opened → filtered; a first round has nothing to filter with and trains on what is labelled."""
     if round_.base_version is None:
         train_first(ws, round_)
+    elif round_.trigger == EVOLVE:
+        do_evolve(ws, round_)
     else:
         filter_pool(ws, round_)
 
@@ -181,6 +188,16 @@ def do_tune(ws: Workspace, round_: Round) -> None:
             rounds.close(session, round_.id, "superseded", now=ws.clock())
             triggers.request(session, round_.trigger, now=ws.clock(), detail={"why": str(reason)})
         ws.reporter.say(f"tune        {reason}")
+
+
+def do_evolve(ws: Workspace, round_: Round) -> None:
+    """opened → tuned, with the architecture proposed for the base; a round without a proposal is closed instead."""
+    try:
+        train_proposed(ws, round_)
+    except NothingToTrain as reason:
+        with ws.database.write() as session:
+            rounds.close(session, round_.id, "nothing_to_train", now=ws.clock())
+        ws.reporter.say(f"evolve      {reason}")
 
 
 def do_register(ws: Workspace, round_: Round) -> None:

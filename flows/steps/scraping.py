@@ -16,6 +16,8 @@ COUNTERS = {
     "unlogged": "omniloop_log_failed_total",
     "cpu_s": "omniloop_process_cpu_seconds_total",
 }
+NOT_ASKED = ("/health/", "/metrics")
+"""Routes of those who look after the service: that it is not ready yet is no error of its own."""
 LEVELS = {
     "queue_depth": "omniloop_queued_rows",
     "memory_resident": "omniloop_process_resident_bytes",
@@ -64,15 +66,17 @@ def _since(counters: Mapping[str, float], seen: Mapping[str, Any], now: datetime
 
 
 def _totals(text: str) -> tuple[dict[str, float], float, float]:
-    """Each sample's sum over its labels, the requests that ended with 5xx, and all requests."""
+    """Each sample's sum over its labels, the requests that ended with 5xx, and all requests, without `NOT_ASKED`."""
     page: dict[str, float] = {}
-    failed = 0.0
+    failed, requests = 0.0, 0.0
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             page[sample.name] = page.get(sample.name, 0.0) + sample.value
-            is_failed = sample.labels.get("status", "").startswith("5")
-            failed += sample.value if sample.name == "omniloop_requests_total" and is_failed else 0.0
-    return page, failed, page.get("omniloop_requests_total", 0.0)
+            is_asked = not sample.labels.get("route", "").startswith(NOT_ASKED)
+            if sample.name == "omniloop_requests_total" and is_asked:
+                requests += sample.value
+                failed += sample.value if sample.labels.get("status", "").startswith("5") else 0.0
+    return page, failed, requests
 
 
 def _number(metric: str, value: float | None, **detail: Any) -> Number:

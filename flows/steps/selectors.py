@@ -125,5 +125,6 @@ def figures(selector: MeasuredSelector, num_rows: int) -> dict[str, Any]:
         "num_situations": len(table.situations),
         "num_rules": selector.num_leaves,
         "agreement": selector.agreement,
+        "rules": selector.rules(),
         "tasks": tasks,
     }

@@ -19,8 +19,10 @@ MANY = 2000
 """Open alerts looked at."""
 
 
-def tell(session: Session, rules: RuleSet, names: Sequence[str], now: datetime) -> int:
-    """Leave every notice that is due; returns how many. ``names`` are the receivers that there are."""
+def tell(session: Session, rules: RuleSet, names: Sequence[str], now: datetime, *, base: str = "") -> int:
+    """Leave every notice that is due; returns how many. ``names`` are the receivers that there are, ``base`` is where
+    the pages are, if they are anywhere.
+    """
     open_ = alerts.list_alerts(session, is_open=True, limit=MANY)
     hidden = {
         alert.fingerprint for alert, word in words(session, open_, rules, now) if word in ("silenced", "inhibited")
@@ -36,7 +38,7 @@ def tell(session: Session, rules: RuleSet, names: Sequence[str], now: datetime) 
         told = last.get((group, receiver))
         found = due(members, told, rules.routing, now)
         if found is not None:
-            num_told += _leave(session, group, receiver, found, told, now)
+            num_told += _leave(session, group, receiver, found, told, now, base)
     return num_told
 
 
@@ -91,7 +93,7 @@ def last_notices(session: Session) -> dict[tuple[str, str], Told]:
     }
 
 
-def payload_of(session: Session, group: str, found: Due) -> dict[str, Any]:
+def payload_of(session: Session, group: str, found: Due, base: str = "") -> dict[str, Any]:
     """What a notice says: a title, and of every alert what, value, baseline, since, version, page and mend."""
     known = alerts.latest(session, [*found.firing, *found.resolved])
     rows = [
@@ -104,7 +106,7 @@ def payload_of(session: Session, group: str, found: Due) -> dict[str, Any]:
             "baseline": alert.baseline,
             "since": (alert.fired_at or alert.started_at).isoformat(),
             "version": alert.version,
-            "page": alert.page,
+            "page": page_of(alert, base),
             "mend": alert.mend,
             "labels": dict(alert.labels),
             "fingerprint": id_,
@@ -117,14 +119,23 @@ def payload_of(session: Session, group: str, found: Due) -> dict[str, Any]:
     return {"title": f"{title} ({', '.join(counts)})", "alerts": rows}
 
 
-def _leave(session: Session, group: str, receiver: str, found: Due, told: Told | None, now: datetime) -> bool:
+def page_of(alert: Alert, base: str) -> str | None:
+    """Where to look: the address that the rule gives, else the alert's page where there are pages, else a command."""
+    if not base or (alert.page or "").startswith(("http://", "https://")):
+        return alert.page
+    return f"{base}/alerts/{alert.id}"
+
+
+def _leave(
+    session: Session, group: str, receiver: str, found: Due, told: Told | None, now: datetime, base: str
+) -> bool:
     return notifications.tell(
         session,
         key=notice_key(group, receiver, found, told),
         group_key=group,
         receiver=receiver,
         reason=found.reason,
-        payload=payload_of(session, group, found),
+        payload=payload_of(session, group, found, base),
         now=now,
         firing=found.firing,
         resolved=found.resolved,

@@ -17,6 +17,7 @@ import numpy as np
 from db.records import LabelledSample, Round, RoundSample, StoredSample
 from db.repository import labels, lineage, rounds, samples, versions
 from flows.failpoints import failpoint
+from flows.steps.curves import Curves
 from flows.steps.models import load_version, materialise, new_model, task_specs
 from flows.steps.stored import load_labelled, load_samples
 from flows.workspace import Workspace
@@ -46,7 +47,8 @@ def train_first(ws: Workspace, round_: Round) -> Round:
         raise NothingToTrain("No training sample has a label. Ingest a manifest with answers, or label some samples.")
     model = new_model(ws, list(task_specs(ws).values()))
     config = ws.settings.train
-    with epochs_shown(ws, "train", config.epochs) as on_epoch:
+    place = training_folder(ws, round_, train, val, config)
+    with epochs_shown(ws, "train", config.epochs, Curves(ws, round_, place.name)) as on_epoch:
         report = fit(
             model,
             load_labelled(ws, train),
@@ -54,7 +56,7 @@ def train_first(ws: Workspace, round_: Round) -> Round:
             config,
             seed=ws.settings.loop.seed,
             on_epoch=on_epoch,
-            checkpoint_dir=training_folder(ws, round_, train, val, config),
+            checkpoint_dir=place,
         )
     members = [RoundSample(sample_id=entry.sample.id, role="base") for entry in train]
     return store(ws, round_, model, report, members, base_digest=None)
@@ -80,7 +82,8 @@ def tune_round(ws: Workspace, round_: Round) -> Round:
         parent = versions.get_release(session, round_.base_version)
     model = load_version(ws, round_.base_version)
     config = ws.settings.elastic
-    with epochs_shown(ws, "tune", config.epochs) as on_epoch:
+    place = training_folder(ws, round_, new, replay, val, [sample.id for sample in unlabelled], config)
+    with epochs_shown(ws, "tune", config.epochs, Curves(ws, round_, place.name)) as on_epoch:
         report = tune(
             model,
             features_for(model, config, [*load_labelled(ws, new), *load_samples(ws, unlabelled)]),
@@ -89,7 +92,7 @@ def tune_round(ws: Workspace, round_: Round) -> Round:
             config,
             seed=ws.settings.loop.seed + round_.id,
             on_epoch=on_epoch,
-            checkpoint_dir=training_folder(ws, round_, new, replay, val, [sample.id for sample in unlabelled], config),
+            checkpoint_dir=place,
         )
     with ws.database.read() as session:
         known = {member.sample_id for member in rounds.round_samples(session, round_.id)}
@@ -189,8 +192,8 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def epochs_shown(ws: Workspace, title: str, epochs: int) -> Iterator[Any]:
-    """A bar over the epochs, as the callback that training wants."""
+def epochs_shown(ws: Workspace, title: str, epochs: int, curves: Curves | None = None) -> Iterator[Any]:
+    """A bar over the epochs, and the curves for the pages, as the callback that training wants."""
     with ws.reporter.bar(title, epochs) as tick:
         shown = 0
 
@@ -199,8 +202,12 @@ def epochs_shown(ws: Workspace, title: str, epochs: int) -> Iterator[Any]:
             tick(stats.epoch - shown)
             shown = stats.epoch
             failpoint("tune.epoch")
+            if curves is not None:
+                curves.tell(stats)
 
         yield on_epoch
+        if curves is not None:
+            curves.write()
 
 
 def training_folder(ws: Workspace, round_: Round, *parts: object) -> Path:

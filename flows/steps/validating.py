@@ -78,6 +78,7 @@ def measure_pair(ws: Workspace, release: Release, serving: int, labelled: list[L
         "accuracy_by_domain": by_domain(predictions),
         "baseline": baseline_of(predictions),
         "num_samples": len(labelled),
+        "answers": list(predictions.answers),
     }
 
 

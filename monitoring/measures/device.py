@@ -62,16 +62,19 @@ class Nvml(Protocol):
     """What is asked of NVML; the module `pynvml` is one."""
 
     def nvmlInit(self) -> None: ...  # noqa: N802  its name
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> Any: ...  # noqa: N802
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> Any: ...  # noqa: N802
     def nvmlDeviceGetUtilizationRates(self, handle: Any) -> Any: ...  # noqa: N802
     def nvmlShutdown(self) -> None: ...  # noqa: N802
 
 
-def gpu_utilisation(nvml: Nvml, index: int = 0) -> float:
-    """Busy share of a GPU over NVML's own last sample period. Raises what NVML raises."""
+def gpu_utilisation(nvml: Nvml, uuid: str) -> float:
+    """Busy share of a GPU over NVML's own last sample period, 0-1. Raises what NVML raises.
+
+    The GPU is named by its UUID, because NVML numbers all GPUs of a machine and CUDA those that a process may see.
+    """
     nvml.nvmlInit()
     try:
-        return float(nvml.nvmlDeviceGetUtilizationRates(nvml.nvmlDeviceGetHandleByIndex(index)).gpu) / 100
+        return float(nvml.nvmlDeviceGetUtilizationRates(nvml.nvmlDeviceGetHandleByUUID(uuid)).gpu) / 100
     finally:
         nvml.nvmlShutdown()
 

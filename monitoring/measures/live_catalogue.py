@@ -23,6 +23,9 @@ _ALL = (
     _live("confidence", "fraction", "Mean probability of the answers.", _LOG, higher_is_better=True),
     _live("uncertainty", "nat", "Mean entropy of the calibrated probabilities of an answer.", _LOG),
     _live(
+        "modality_presence", "fraction", "Share of the samples that have a modality.", _PROBE, higher_is_better=True
+    ),
+    _live(
         "modality_drift",
         "fraction",
         "2 AUC - 1 of a linear classifier, cross-validated, that tells a modality's embeddings from the baseline's.",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import sqrt
 from typing import Any
@@ -75,6 +75,20 @@ def follow_number(followed: Sequence[bool]) -> Number:
         return Number(metric="instruction_following", slice=ALL, value=None, num_samples=0)
     value, spread = share_spread(np.asarray(followed, dtype=np.float64))
     return Number(metric="instruction_following", slice=ALL, value=value, num_samples=len(followed), spread=spread)
+
+
+def presence_numbers(modalities: Sequence[Collection[str]], expected: Collection[str] = ()) -> list[Number]:
+    """Share of the samples that have each modality, of those that any sample has and those expected; empty without any.
+
+    >>> [(number.slice, number.value) for number in presence_numbers([{"image", "text"}, {"text"}], ["audio"])]
+    [('modality=audio', 0.0), ('modality=image', 0.5), ('modality=text', 1.0)]
+    """
+    found = []
+    for name in sorted({name for given in modalities for name in given} | set(expected)) if modalities else ():
+        value, spread = share_spread(np.array([name in given for given in modalities], dtype=np.float64))
+        number = Number(metric="modality_presence", slice=f"modality={name}", value=value, num_samples=len(modalities))
+        found.append(replace(number, spread=spread))
+    return found
 
 
 def alignment_numbers(embeddings: Mapping[str, Floats], gallery: int) -> list[Number]:

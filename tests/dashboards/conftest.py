@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.dashboards import places
+from tests.dashboards import lived, places
 
 FOUND = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -17,6 +17,24 @@ FOUND = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("
 def place(tmp_path: Path) -> Iterator[places.Place]:
     """A site over an empty database, with a person of each role."""
     made = places.made(tmp_path / "home")
+    yield made
+    made.database.close()
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> places.Place:
+    """A lived-in site to copy from; nobody changes it."""
+    made = places.made(tmp_path_factory.mktemp("filled") / "home")
+    lived.fill(made)
+    made.database.close()
+    return made
+
+
+@pytest.fixture
+def lived_in(filled: places.Place, tmp_path: Path) -> Iterator[places.Place]:
+    """A lived-in site of one's own (`lived.fill`), in a fraction of the time that filling one takes."""
+    made = places.made(shutil.copytree(filled.wiring.home, tmp_path / "lived_in"))
+    made.clock.now = filled.clock.now
     yield made
     made.database.close()
 

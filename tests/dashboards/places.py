@@ -115,6 +115,7 @@ def made(home: Path, *, people: Sequence[str] = ROLES, **changes: Any) -> Place:
         for role in people:
             if role not in known:
                 users.add_user(session, role, role, who="tests", now=clock())
+    database.close()
     app = create_app(told, clock=clock)
     place = Place(app, app.state.site.database, app.state.site.blobs, clock, told)
     engine: Engine = place.database._engine

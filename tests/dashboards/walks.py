@@ -14,6 +14,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "/rounds/{round:int}": ("/rounds/1", "/rounds/4"),
     "/alerts/{alert:int}": ("/alerts/1",),
     "/reports/{report:int}": ("/reports/1",),
+    "/labels/disagree": ("/labels/disagree?sample=s-003",),
     "/data/sample": ("/data/sample?id=s-001",),
 }
 """What to fill into paths with parameters, and queries that a page cannot do without."""

@@ -61,23 +61,23 @@ class PostgresFactory:
         self._url = make_url(self._server.get_uri()).set(drivername="postgresql+psycopg")
         self._numbers = count()
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            self._run(f"ALTER SYSTEM SET {setting} = off")
-        self._run("SELECT pg_reload_conf()")
+            self.run(f"ALTER SYSTEM SET {setting} = off")
+        self.run("SELECT pg_reload_conf()")
         self._migrated = self.empty()
         _migrate(self._migrated)
 
     def empty(self) -> str:
         """A database without tables."""
         name = f"test_{next(self._numbers)}"
-        self._run(f"CREATE DATABASE {name}")
+        self.run(f"CREATE DATABASE {name}")
         return self._url.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
 
     def migrated(self) -> str:
         """A database with all tables as the migrations leave them; always the same one, emptied."""
         name = make_url(self._migrated).database
-        self._run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        self.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
         tables = ", ".join(Base.metadata.tables)
-        self._run(
+        self.run(
             "SET session_replication_role = replica",  # lets even the audit trail be emptied
             f"TRUNCATE {tables} RESTART IDENTITY",
             "INSERT INTO serving (id, generation) VALUES (1, 0)",
@@ -88,14 +88,15 @@ class PostgresFactory:
     def drop(self, url: str) -> None:
         """Remove a database, whoever is still connected; the migrated one is kept for the next test."""
         if url != self._migrated:
-            self._run(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+            self.run(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
 
     def stop(self) -> None:
         """Stop the server and remove its folder."""
         self._server.cleanup()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _run(self, *statements: str, database: str | None = None) -> None:
+    def run(self, *statements: str, database: str | None = None) -> None:
+        """Execute statements, each by itself."""
         url = self._url if database is None else self._url.set(database=database)
         engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
         with engine.connect() as connection:

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from db.keys import new_key
 from db.repository import keys, labels
 from flows.client import AsyncClient, Client, ErrorOut, PredictOut, Remote, ServiceError
-from flows.service.keys import new_key
 from flows.workspace import Workspace
 from omni_model.data.codecs import CODECS
 from omni_model.sample import Sample

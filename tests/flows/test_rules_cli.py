@@ -43,7 +43,7 @@ def test_a_file_without_faults_is_said_to_be_one(small: Path, tmp_path: Path, ru
     file.write_text(out)
     code, out, _ = run("rules", "check", file)
     assert code == 0
-    assert "16 rules" in out
+    assert "17 rules" in out
 
 
 def test_every_fault_of_a_file_is_told_with_the_file(small: Path, tmp_path: Path, run: Run) -> None:

@@ -7,7 +7,8 @@ import pytest
 from db.records import Round
 from flows.settings import Settings
 from flows.steps.rounds import run_round
-from flows.workspace import Workspace
+from flows.watch import watch
+from flows.workspace import Workspace, use
 from tests.flows import homes
 from tests.flows.collectors import collecting
 
@@ -45,3 +46,13 @@ def test_a_round_that_fails_and_is_taken_up_again_is_one_trace(
     versions = {span.name: span.about.get("omniloop.version") for span in steps}
     assert versions["decide"] == versions["register"] == done.decision.release.version
     assert versions["filter"] is None
+
+
+def test_another_flow_is_a_trace_of_its_own(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
+        with use(ws):
+            watch.fn()
+    (span,) = collector.spans
+    assert (span.name, span.parent, span.is_error) == ("watch", "", False)
+    assert span.ended_s > span.began_s

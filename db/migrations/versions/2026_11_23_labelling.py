@@ -52,8 +52,10 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_disagreements_sample_id"), "disagreements", ["sample_id"], unique=False)
     op.create_index(op.f("ix_disagreements_settled_at_id"), "disagreements", ["settled_at", "id"], unique=False)
+    op.create_index(op.f("ix_labels_origin_id"), "labels", ["origin", "id"], unique=False)
 
 
 def downgrade() -> None:
     """Undo the change; what is contested then counts as its label in force says."""
+    op.drop_index(op.f("ix_labels_origin_id"), table_name="labels")
     op.drop_table("disagreements")

@@ -37,6 +37,17 @@ def test_what_the_service_says_of_itself_is_read_as_what_came_since() -> None:
     assert found["device_utilisation"].value is not None
 
 
+def test_a_service_that_is_not_ready_yet_is_not_said_to_fail() -> None:
+    start, metrics = datetime(2026, 3, 1, tzinfo=UTC), Metrics(machine_levels)
+    metrics.requests.labels("/v1/predict", "200").inc(30)
+    _, seen = read_service(metrics.text().decode(), None, start)
+    metrics.requests.labels("/v1/predict", "200").inc(30)
+    metrics.requests.labels("/health/ready", "503").inc(60)
+    numbers, _ = read_service(metrics.text().decode(), seen, start + timedelta(seconds=60))
+    (rate,) = [number for number in numbers if number.metric == "error_rate"]
+    assert (rate.value, rate.num_samples) == (0.0, 30)
+
+
 def test_a_service_that_dies_is_told_and_what_follows_from_it_is_not(timed: Workspace, clock: homes.Clock) -> None:
     rules = parse_rules(DOWN)
     for minute in range(10):

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from db.keys import new_key
 from db.repository import keys
 from flows.reporter import SILENT
 from flows.service.json_log import log_as_json
-from flows.service.keys import new_key
 from flows.service.live import LiveService
 from flows.settings import Settings
 from flows.workspace import open_workspace

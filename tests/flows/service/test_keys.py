@@ -10,10 +10,11 @@ import pytest
 from fastapi import FastAPI
 from typer.testing import CliRunner
 
+from db.keys import new_key
 from db.repository import feedback
 from db.repository import keys as stored_keys
 from flows.cli import app as cli
-from flows.service.keys import ANY, OPEN, KeyTable, new_key
+from flows.service.keys import ANY, OPEN, KeyTable
 from flows.service.live import LiveService
 from flows.service.own_key import own_key
 from flows.service.scopes import FIELD, ScopeTable

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from db.keys import new_key
 from db.repository import keys
-from flows.service.keys import new_key
 from flows.service.running import check_closed
 from flows.settings import Settings, SettingsError
 from flows.workspace import Workspace

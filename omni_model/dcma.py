@@ -136,7 +136,7 @@ class DCMA(nn.Module):
         return y_BLD if self.attention == "seed" else self.out(y_BLD, layout)
 
     def bias(self, context_BC: Tensor) -> Tensor | None:
-        """Logit bias [B, H, M, M] between groups (1 for B or H where they do not matter), or None where there is none."""
+        """Logit bias [B, H, M, M] between groups (1 for a B or H that makes no difference), or None for none."""
         if self.strength == "none":
             return None if self.links is None else self.links[None, None]
         bias_BHMM = self.bias_HMM[None]

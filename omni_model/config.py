@@ -63,7 +63,7 @@ class ModelConfig:
     attention: Attention = "dcma"
     """`dcma`: projections per modality and an input-dependent bias between modalities. `seed`: the article's plain
     formula. `joint`: ordinary dense attention, the same weights for every modality. `multiway`: shared projections, a
-    feed-forward network per modality (BEiT-3). `gated`: only the query looks across (Flamingo). `late`: nothing does."""
+    feed-forward network per modality (BEiT-3). `gated`: only the query looks across (Flamingo). `late`: none."""
     strength: Strength = "dynamic"
     """What `dcma` and `multiway` add to the scores by pair of modalities: a learned table and a function of the input
     (`dynamic`), the table alone (`static`), or nothing (`none`; with per-modality weights, mixture-of-transformers)."""

@@ -16,9 +16,9 @@ from sklearn.linear_model import RidgeClassifier
 
 from benchmarks.harness import Figure
 from benchmarks.science_balance_tables import ALONE, ARTICLE, MATCHED, SOUND, STATIC, UNIFORM, figures_of, table_of
-from benchmarks.science_cache import RunCache
+from benchmarks.science_cache import OutOfTime, RunCache
 from benchmarks.science_overhead import overhead
-from benchmarks.science_training import NotKept, Prepared, fresh, prepare, train, unless_kept_only, val_accuracy
+from benchmarks.science_training import Prepared, fresh, prepare, train, val_accuracy
 from benchmarks.science_worlds import World, biased_digits, questions, stamps
 from monitoring.measures.balance import modality_balance
 from omni_model.balance_config import BalanceConfig
@@ -100,7 +100,7 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
     for name in setup.seeds:
         try:
             runs, chosen = measure_world(name, setup, "balance-quick" if quick else "balance", say)
-        except NotKept:
+        except OutOfTime:
             notes.append(f"{name}: the balance of modalities was not measured, for want of time.")
             continue
         figures |= figures_of(name, runs, setup.seeds[name])
@@ -129,7 +129,7 @@ def measure_world(name: str, setup: Setup, part: str, say: Say) -> tuple[dict[st
     for method in methods:
         start = chosen.get(UNIFORM, {})
         trials = [start | trial for trial in METHODS[method][: setup.trials]]
-        scores = [cache.get(f"tuning {told(trial)}", unless_kept_only(bench.validator(trial))) for trial in trials]
+        scores = [cache.get(f"tuning {told(trial)}", bench.validator(trial)) for trial in trials]
         chosen[method] = trials[int(np.argmax(scores))]
         say(f"balance {name} {method} tuned: {[round(score, 3) for score in scores]}")
     chosen[ALONE] = chosen[UNIFORM] | {"unimodal_weight": 0.0}
@@ -141,8 +141,8 @@ def measure_world(name: str, setup: Setup, part: str, say: Say) -> tuple[dict[st
             try:
                 trial = chosen.get(method) or matched(chosen[UNIFORM], runs[ARTICLE][number]["rate_factor"])
                 key = f"{method} {trial['learning_rate'] if method == MATCHED else told(trial)} {seed}"
-                runs[method].append(cache.get(key, unless_kept_only(bench.runner(trial, seed))))
-            except (NotKept, IndexError):
+                runs[method].append(cache.get(key, bench.runner(trial, seed)))
+            except (OutOfTime, IndexError):
                 ended.add(method)
         made = {key: several[number]["cross"] for key, several in runs.items() if len(several) > number}
         say(f"balance {name} seed {seed}: " + ", ".join(f"{key} {value:.3f}" for key, value in made.items()))

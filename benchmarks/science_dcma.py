@@ -15,19 +15,10 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Figure
-from benchmarks.science_cache import RunCache
+from benchmarks.science_cache import OutOfTime, RunCache
 from benchmarks.science_dcma_tables import OURS, figures_of, tables_of
 from benchmarks.science_lengths import lengths_table
-from benchmarks.science_training import (
-    NotKept,
-    Prepared,
-    fresh,
-    prepare,
-    robustness,
-    train,
-    unless_kept_only,
-    val_accuracy,
-)
+from benchmarks.science_training import Prepared, fresh, prepare, robustness, train, val_accuracy
 from benchmarks.science_worlds import World, digits, questions, stamps
 from omni_model.config import ModelConfig, TrainConfig
 
@@ -107,7 +98,7 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
     for name in setup.seeds:
         try:
             runs, rates = measure_world(name, setup, "dcma-quick" if quick else "dcma", say)
-        except NotKept:
+        except OutOfTime:
             notes.append(f"{name}: attention was not measured, for want of time.")
             continue
         figures |= figures_of(name, runs, setup.seeds[name])
@@ -141,8 +132,8 @@ def measure_world(name: str, setup: Setup, part: str, say: Say) -> tuple[dict[st
         for arm in [arm for arm in (runs if number < setup.other_seeds else setup.headline) if arm not in ended]:
             rate = rates.get(arm, rates[OURS])
             try:
-                runs[arm].append(cache.get(f"{arm} {rate} {seed}", unless_kept_only(bench.runner(arm, rate, seed))))
-            except NotKept:
+                runs[arm].append(cache.get(f"{arm} {rate} {seed}", bench.runner(arm, rate, seed)))
+            except OutOfTime:
                 ended.add(arm)
         made = {arm: several[number]["accuracy"] for arm, several in runs.items() if len(several) > number}
         say(f"dcma {name} seed {seed}: " + ", ".join(f"{arm} {value:.3f}" for arm, value in made.items()))
@@ -161,7 +152,7 @@ class Bench:
         scores = []
         for rate in self.setup.rates:
             several = [
-                cache.get(f"tuning {arm} {rate} {seed}", unless_kept_only(self.validator(arm, rate, seed)))
+                cache.get(f"tuning {arm} {rate} {seed}", self.validator(arm, rate, seed))
                 for seed in self.setup.tuning_seeds
             ]
             scores.append(float(np.mean(several)))

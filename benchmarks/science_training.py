@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,23 +16,6 @@ from omni_model.epochs import FitReport, run_epochs, shuffled
 from omni_model.evaluate import Predictions, predict
 from omni_model.features import Batcher, FeatureSet, encode_features, prepare_samples
 from omni_model.model import OmniModel
-
-T = TypeVar("T")
-
-
-class NotKept(Exception):
-    """A run that is not kept from an earlier measurement, where nothing new is to be trained."""
-
-
-def unless_kept_only(run: Callable[[], T]) -> Callable[[], T]:
-    """The run itself, or with ``KEPT_RUNS=1`` in the environment a refusal: tables of what there is, in seconds."""
-    if os.environ.get("KEPT_RUNS", "0") in ("", "0"):
-        return run
-
-    def refuse() -> T:
-        raise NotKept
-
-    return refuse
 
 
 @dataclass(frozen=True, kw_only=True)

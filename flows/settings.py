@@ -27,6 +27,7 @@ from monitoring.config import GateConfig, ProbationConfig, TriggerConfig
 from monitoring.notify_config import NotifyConfig
 from omni_model.acquisition.config import SelectionConfig
 from omni_model.config import ElasticConfig, ModelConfig, TrainConfig
+from omni_model.evolve_config import EvolveConfig
 from omni_model.msn.config import MsnConfig
 
 PREFIX = "OMNI_"
@@ -119,6 +120,7 @@ class Settings(BaseSettings):
     model: ModelConfig = Field(default_factory=ModelConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     elastic: ElasticConfig = Field(default_factory=ElasticConfig)
+    evolve: EvolveConfig = Field(default_factory=EvolveConfig)
     selection: SelectionConfig = Field(default_factory=SelectionConfig)
     gate: GateConfig = Field(default_factory=GateConfig)
     probation: ProbationConfig = Field(default_factory=ProbationConfig)

@@ -79,6 +79,7 @@ def load(folder: Path, *, base: Resolve | None = None) -> LoopModel:
     except RuntimeError as error:
         raise CheckpointError(f"{folder} does not fit {described['architecture']}: {error}. Retrain it.") from error
     model.temperature = float(described["temperature"])
+    model.temperatures = {name: float(value) for name, value in described.get("temperatures", {}).items()}
     return model.eval()
 
 
@@ -118,6 +119,8 @@ def _write(model: LoopModel, stored: dict[str, Tensor], folder: Path, *, base: s
         "base": base,
         "fingerprints": {name: fingerprint(value) for name, value in sorted(_state(model).items())},
     }
+    if model.temperatures:
+        description["temperatures"] = model.temperatures
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DESCRIPTION).unlink(missing_ok=True)
     # Cloned, because tensors that share storage are refused.

@@ -13,7 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-Attention = Literal["dcma", "seed", "joint"]
+from omni_model.balance_config import BalanceConfig
+
+Attention = Literal["dcma", "seed", "joint", "multiway", "gated", "late"]
+Strength = Literal["dynamic", "static", "none"]
 Scale = Literal["article", "head"]
 Loss = Literal["uniform", "dwa"]
 Mode = Literal["interaction", "sandwich", "full"]
@@ -45,6 +48,8 @@ class ModelConfig:
 
     modalities: tuple[str, ...] = ("text", "image", "audio")
     """Registered modalities that the model has an encoder for, in the order of its token blocks."""
+    ignores: tuple[str, ...] = ()
+    """Modalities that samples may bring and the model does not look at; any other unknown one is refused."""
     width: int = 96
     """Width of a token (D)."""
     heads: int = 4
@@ -57,7 +62,11 @@ class ModelConfig:
     """Hidden width of each modality's feed-forward network."""
     attention: Attention = "dcma"
     """`dcma`: projections per modality and an input-dependent bias between modalities. `seed`: the article's plain
-    formula. `joint`: ordinary dense attention, the same weights for every modality."""
+    formula. `joint`: ordinary dense attention, the same weights for every modality. `multiway`: shared projections, a
+    feed-forward network per modality (BEiT-3). `gated`: only the query looks across (Flamingo). `late`: none."""
+    strength: Strength = "dynamic"
+    """What `dcma` and `multiway` add to the scores by pair of modalities: a learned table and a function of the input
+    (`dynamic`), the table alone (`static`), or nothing (`none`; with per-modality weights, mixture-of-transformers)."""
     scale: Scale = "article"
     """Scale of the scores: `article` is (head width / number of modalities)^-0.5, `head` is (head width)^-0.5."""
     dropout: float = 0.1
@@ -66,12 +75,18 @@ class ModelConfig:
     """Segments in which a modality's tokens are pooled to its own embedding."""
     instruction_tokens: int = 2
     """Tokens that the instruction is pooled into."""
+    links: Mapping[str, float] = field(default_factory=dict)
+    """How strongly one group's tokens attend to another's before anything is learnt, by layer across modalities, e.g.
+    {"0.image>audio": 0.0}: 1 (where nothing is named) leaves it, 2 doubles it, 0 cuts it for good. Groups are the
+    modalities and `instruction`, which holds the query too. `dcma` only."""
     encoder_options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Options of single encoders by modality, e.g. {"image": {"size": 64}}."""
 
     def __post_init__(self) -> None:
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"modalities must be distinct and at least one, got {self.modalities!r}. Name each once.")
+        if both := sorted(set(self.ignores) & set(self.modalities)):
+            raise ValueError(f"ignores names {', '.join(both)}, which the model looks at. Name each on one side.")
         for name in ("width", "heads", "ffn_width", "segments", "instruction_tokens"):
             check_above_zero(name, getattr(self, name), "Use a whole number of at least 1.")
         check_range("within_layers", self.within_layers, 0, 64, "0 leaves them out.")
@@ -79,11 +94,29 @@ class ModelConfig:
         if self.width % self.heads:
             raise ValueError(f"heads must divide width, got {self.heads} and {self.width}. Try 4 heads of 24.")
         check_choice("attention", self.attention, get_args(Attention))
+        check_choice("strength", self.strength, get_args(Strength))
         check_choice("scale", self.scale, get_args(Scale))
         check_range("dropout", self.dropout, 0.0, 0.9, "0.1 is usual; 0 makes MC-dropout passes all alike.")
         unknown = sorted(set(self.encoder_options) - set(self.modalities) - {"text"})
         if unknown:
             raise ValueError(f"encoder_options names {unknown}, which are no modalities. Have: {self.modalities}.")
+        for name, strength in self.links.items():
+            self._check_link(name, strength)
+
+    def _check_link(self, name: str, strength: float) -> None:
+        layer, _, pair = name.partition(".")
+        one, _, other = pair.partition(">")
+        groups = (*self.modalities, "instruction")
+        if not (layer.isdecimal() and int(layer) < self.layers and one in groups and other in groups):
+            raise ValueError(
+                f"links names {name!r}, which is no link. Write LAYER.FROM>TO with a layer below {self.layers} and two "
+                f"of {', '.join(groups)}, such as 0.{groups[0]}>{groups[-1]}."
+            )
+        check_range(f"links[{name}]", strength, 0.0, 100.0, "1 leaves it, 0 cuts it.")
+        if self.attention != "dcma":
+            raise ValueError(f"links need attention 'dcma', got {self.attention!r}. Leave them out.")
+        if one == other and strength == 0:
+            raise ValueError(f"links[{name}] would cut a group from itself. Cut it from others only.")
 
     @property
     def head_width(self) -> int:
@@ -162,6 +195,10 @@ class TrainConfig:
     """`uniform`: fixed weights. `dwa`: weights from gradient norms by `dwa`."""
     dwa: DwaConfig = field(default_factory=DwaConfig)
     """Used if `loss` is `dwa`."""
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
+    """Published methods against modality bias; `gradnorm` takes the place of fixed weights."""
+    calibrate_subsets: bool = False
+    """Fit a temperature for each combination of modalities beside the one for all."""
     checkpoint_every: int = 5
     """Epochs between two training checkpoints, if a folder is given."""
 
@@ -178,6 +215,8 @@ class TrainConfig:
         for name in ("feature_noise", "unimodal_weight"):
             check_range(name, getattr(self, name), 0.0, 100.0, "0 switches it off.")
         check_choice("loss", self.loss, get_args(Loss))
+        if self.loss == "dwa" and self.balance.method == "gradnorm":
+            raise ValueError("DWA and GradNorm both set the weights of the losses. Choose one: loss or balance.method.")
         check_range("checkpoint_every", self.checkpoint_every, 1, 10**6, "1 writes after every epoch.")
 
 

@@ -150,7 +150,7 @@ class _Lesson:
 def divergence(student: LoopModel, batch: Batch, said_BA: Tensor) -> Tensor:
     """Kullback-Leibler divergence of the student's answers from what was said, [B], in nats, within each row's task."""
     allowed_BA = student.answer_masks().to(batch.task.device)[batch.task]
-    logits_BA = student(batch).logits / student.temperature
+    logits_BA = student(batch).logits / student.temperature_of(batch)
     log_BA = log_softmax(logits_BA.masked_fill(~allowed_BA, NOT_ALLOWED), dim=1)
     said_BA = said_BA.to(log_BA.device)
     entropy_B = torch.xlogy(said_BA, said_BA).sum(dim=1)

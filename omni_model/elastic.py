@@ -67,7 +67,7 @@ def tune(
         )
         after = fingerprints(model, frozen_names(model, moving))
     if val_batches is not None:
-        calibrate(model, val_batches)
+        calibrate(model, val_batches, by_subset=config.calibrate_subsets)
     return replace(report, frozen_digest_before=combine(before), frozen_digest_after=combine(after))
 
 
@@ -91,7 +91,7 @@ def answer_confidently(model: LoopModel, train: Batcher, rows: Tensor, confidenc
     sure = []
     for indices in torch.split(rows, 256):
         batch = train(indices)
-        logits = model(batch).logits.cpu() / model.temperature
+        logits = (model(batch).logits / model.temperature_of(batch)).cpu()
         probs = logits.masked_fill(~allowed_KA[train.task_N[indices]], -torch.inf).softmax(dim=1)
         best, train.target_N[indices] = probs.max(dim=1)
         sure.append(best >= confidence)

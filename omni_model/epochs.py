@@ -23,12 +23,20 @@ from omni_model.config import TrainConfig
 from omni_model.dwa import DwaState
 from omni_model.features import Batcher
 from omni_model.freeze import digest, is_under, tensors, train_mode
-from omni_model.losses import balanced_loss, loss_parts
-from omni_model.protocol import LoopModel
+from omni_model.protocol import Batch, LoopModel, Output
 from omni_model.resume import read_state, write_state
+from omni_model.steps import backward
 
 Plan = Callable[[int, torch.Generator], list[Tensor]]
 """Draws the batches of an epoch, counted from 1: row indices, batch by batch. Called under the averaged weights."""
+
+Penalty = Callable[[Output, Batch, Tensor], Tensor]
+"""A further term of the loss, from what the model says of a batch, the batch, and its row indices."""
+
+
+def no_penalty(output: Output, batch: Batch, indices: Tensor) -> Tensor:
+    """The loss stays as it is."""
+    return output.logits.new_zeros(())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +71,8 @@ class FitReport:
     trained_parameters: int
     num_bad_weights: int
     """Steps at which DWA kept its last weights because a gradient norm was not finite."""
+    rate_factor: float = 1.0
+    """Mean weight of the losses, by which dynamic weights change the learning rate; 1 if they are fixed."""
     frozen_digest_before: str = ""
     frozen_digest_after: str = ""
 
@@ -104,6 +114,7 @@ def run_epochs(
     seed: int,
     on_epoch: Callable[[EpochStats], None] = discard,
     checkpoint_dir: Path | None = None,
+    penalty: Penalty = no_penalty,
     clock: Callable[[], float] = time.perf_counter,
 ) -> FitReport:
     """Train the tensors under `moving`; the model ends with the best averaged weights and in evaluation mode."""
@@ -117,7 +128,9 @@ def run_epochs(
     began = clock() - state.seconds
     while state.epoch < config.epochs and not _is_stale(state, config):
         state.epoch += 1
-        train_loss, learning_rate = _one_epoch(model, train, plan, config, moving, shared, learned, kept, state, seed)
+        train_loss, learning_rate = _one_epoch(
+            model, train, plan, config, moving, shared, learned, kept, state, seed, penalty
+        )
         val_loss, val_accuracy = _validate(model, kept, state, val)
         if val is None or val_loss < state.best_val:
             state.best = {name: tensor.clone() for name, tensor in state.average.items()}
@@ -147,6 +160,7 @@ def run_epochs(
         samples_seen=state.samples_seen,
         trained_parameters=sum(p.numel() for p in learned.values()),
         num_bad_weights=state.dwa.num_bad,
+        rate_factor=state.dwa.rate_factor,
     )
 
 
@@ -161,6 +175,7 @@ def _one_epoch(
     kept: dict[str, Tensor],
     state: _State,
     seed: int,
+    penalty: Penalty,
 ) -> tuple[float, float]:
     """One pass; mean loss and last learning rate."""
     losses, learning_rate = [], 0.0
@@ -173,10 +188,10 @@ def _one_epoch(
             for group in state.optimizer.param_groups:
                 group["lr"] = learning_rate
             batch = augment(train(indices), config, rng)
-            parts = loss_parts(model(batch), batch, label_smoothing=config.label_smoothing)
-            loss = balanced_loss(parts, config, state.dwa, shared)
             state.optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
+            output = model(batch)
+            extra = penalty(output, batch, indices)
+            loss = backward(model, output, batch, config, state.dwa, shared, learned, rng, extra, epoch=state.epoch)
             nn.utils.clip_grad_norm_(learned.values(), config.gradient_clip)
             state.optimizer.step()
             state.step += 1

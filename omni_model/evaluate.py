@@ -118,15 +118,14 @@ def _predict_batch(
     batch = batcher(torch.arange(len(rows)))
     output: Output = model(batch)
     allowed_BA = model.answer_masks().to(batch.task.device)[batch.task]
-    probs_BA = answer_probabilities(output.logits, allowed_BA, model.temperature)
+    temperature = model.temperature_of(batch)
+    probs_BA = answer_probabilities(output.logits, allowed_BA, temperature)
     latency_s = (clock() - began) / len(rows)
     mc_probs = None
     if mc_passes:
         with epoch_rng(seed, -1, model.device), dropout_on(model):
             passes = [model(batch).logits for _ in range(mc_passes)]
-        mc_probs = torch.stack(
-            [answer_probabilities(logits, allowed_BA, model.temperature) for logits in passes]
-        ).numpy()
+        mc_probs = torch.stack([answer_probabilities(logits, allowed_BA, temperature) for logits in passes]).numpy()
     there = rows.modalities
     return Predictions(
         ids=np.array(rows.ids, dtype=object),
@@ -148,8 +147,8 @@ def _predict_batch(
     )
 
 
-def answer_probabilities(logits_BA: Tensor, allowed_BA: Tensor, temperature: float) -> Tensor:
-    """Softmax over the task's own answers, float32 on the CPU."""
+def answer_probabilities(logits_BA: Tensor, allowed_BA: Tensor, temperature: float | Tensor) -> Tensor:
+    """Softmax over the task's own answers, float32 on the CPU. The temperature is one number, or [B, 1]."""
     return (logits_BA.float() / temperature).masked_fill(~allowed_BA, -torch.inf).softmax(dim=1).cpu()
 
 

@@ -5,6 +5,8 @@ Shapes: B batch, L tokens, D width, M modality groups.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, relu
@@ -28,12 +30,34 @@ class GroupedNorm(nn.Module):
         return x_BLD * self.gain_MD[group_L] + self.offset_MD[group_L]
 
 
+CUT = -1e4
+"""Added to a score, it leaves a weight of exactly 0 beside any other."""
+
+
+def links_of(config: ModelConfig, layer: int) -> Tensor | None:
+    """The logarithms of a layer's link strengths, [M, M]; None where all are 1.
+
+    >>> links_of(ModelConfig(modalities=("image",), links={"0.image>instruction": 0.0}), 0).tolist()
+    [[0.0, -10000.0], [0.0, 0.0]]
+    """
+    groups = (*config.modalities, "instruction")
+    table = torch.zeros(len(groups), len(groups))
+    for name, strength in config.links.items():
+        number, _, pair = name.partition(".")
+        if int(number) == layer:
+            one, _, other = pair.partition(">")
+            table[groups.index(one), groups.index(other)] = math.log(strength) if strength else CUT
+    return table if bool(table.any()) else None
+
+
 class Block(nn.Module):
     """One transformer layer: DCMA, then a feed-forward network; both residual, each group with its own weights."""
 
-    def __init__(self, config: ModelConfig, num_groups: int, context_width: int, *, within: bool) -> None:
+    def __init__(
+        self, config: ModelConfig, num_groups: int, context_width: int, *, within: bool, layer: int = 0
+    ) -> None:
         super().__init__()
-        shared = config.attention != "dcma"
+        shared = config.attention in ("joint", "seed")
         norms = 1 if shared else num_groups
         self.norm_attention = GroupedNorm(norms, config.width)
         self.attention = DCMA(
@@ -42,8 +66,10 @@ class Block(nn.Module):
             num_groups=num_groups,
             context_width=context_width,
             attention=config.attention,
+            strength=config.strength,
             scale=config.scale,
             within=within,
+            links=None if within else links_of(config, layer),
         )
         self.norm_ffn = GroupedNorm(norms, config.width)
         self.rise = PerGroup(num_groups, config.width, config.ffn_width, shared=shared)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -70,6 +71,8 @@ class LoopModel(nn.Module, ABC):
     """Further module paths for the `sandwich` mode: the last projections of the encoders."""
     shared: tuple[str, ...] = ()
     """Module paths that the loss of every modality reaches, where DWA takes its gradients; empty: `interaction`."""
+    own: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """By modality, module paths that serve it alone, whose gradients OGM-GE and MMPareto change."""
 
     def __init__(self, tasks: Sequence[TaskSpec]) -> None:
         super().__init__()
@@ -77,6 +80,7 @@ class LoopModel(nn.Module, ABC):
             raise ValueError(f"Tasks must have distinct names, got {[task.name for task in tasks]}. Give at least one.")
         self.tasks = tuple(tasks)
         self.temperature = 1.0
+        self.temperatures: dict[str, float] = {}
 
     @abstractmethod
     def prepare(self, sample: Sample) -> dict[str, Tensor]:
@@ -124,6 +128,22 @@ class LoopModel(nn.Module, ABC):
                 "Keep the known ones in their order and add new ones at the end, or give the task a new name."
             )
         self.tasks = tuple({**known, task.name: task}.values())
+
+    def temperature_of(self, batch: Batch) -> float | Tensor:
+        """What the logits of a batch are divided by: one number, or [B, 1] where `temperatures` were fitted.
+
+        `temperatures` has a number for each combination of modalities, such as `audio+image`; a row whose combination
+        has none takes `temperature`.
+        """
+        if not self.temperatures:
+            return self.temperature
+        names = sorted(name for name in batch.masks if name != INSTRUCTION)
+        there = [batch.masks[name].any(dim=1).tolist() for name in names]
+        rows = range(len(batch.task))
+        combinations = ["+".join(name for name, flags in zip(names, there, strict=True) if flags[row]) for row in rows]
+        return torch.tensor([[self.temperatures.get(name, self.temperature)] for name in combinations]).to(
+            batch.task.device
+        )
 
     @property
     def device(self) -> torch.device:

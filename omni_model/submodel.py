@@ -20,7 +20,7 @@ from torch import Tensor
 
 from omni_model.config import ModelConfig
 from omni_model.model import OmniModel
-from omni_model.protocol import LoopModel
+from omni_model.protocol import INSTRUCTION, LoopModel
 
 MAP = re.compile(r"(?P<head>layers\.(?:within|across)\.(?P<place>\d+)\..*\.maps\.)(?P<group>\d+)(?P<tail>\..*)")
 LAYER = re.compile(r"layers\.across\.(\d+)\.")
@@ -50,8 +50,22 @@ def sub_config(config: ModelConfig, modalities: Sequence[str] = (), layers: int 
             "The article's plain attention scales its scores by the number of modalities, so none can be left out. "
             "Keep all modalities, or train with ModelConfig.scale='head'."
         )
+    if config.attention == "late" and 0 < layers < config.layers:
+        raise ValueError("Late fusion has no layers across modalities to leave out. Keep them all: layers=0.")
     options = {name: dict(value) for name, value in config.encoder_options.items() if name in {*kept, "text"}}
-    return replace(config, modalities=kept, layers=layers or config.layers, encoder_options=options)
+    num_layers = layers or config.layers
+    links = {name: strength for name, strength in config.links.items() if is_link_of(name, kept, num_layers)}
+    return replace(config, modalities=kept, layers=num_layers, links=links, encoder_options=options)
+
+
+def is_link_of(name: str, modalities: Sequence[str], layers: int) -> bool:
+    """Whether a link lies between what stays.
+
+    >>> is_link_of("0.text>audio", ["text"], 1), is_link_of("0.text>instruction", ["text"], 1)
+    (False, True)
+    """
+    layer, _, pair = name.partition(".")
+    return int(layer) < layers and set(pair.split(">")) <= {*modalities, INSTRUCTION}
 
 
 def submodel(model: LoopModel, modalities: Sequence[str] = (), layers: int = 0) -> OmniModel:
@@ -65,7 +79,7 @@ def submodel(model: LoopModel, modalities: Sequence[str] = (), layers: int = 0) 
     with torch.random.fork_rng(devices=[]):
         light = OmniModel(config, model.tasks)
     light.load_state_dict(weights_of(model, config))
-    light.temperature = model.temperature
+    light.temperature, light.temperatures = model.temperature, dict(model.temperatures)
     return light.eval()
 
 
@@ -108,6 +122,8 @@ def _renamed(name: str, groups: Sequence[int], config: ModelConfig) -> str | Non
         return name
     if config.attention == "seed" and ".attention.project." not in name:
         return name  # the feed-forward network is shared
+    if config.attention == "multiway" and ".attention." in name:
+        return name  # the projections are shared
     if int(found["group"]) not in groups:
         return None
     return f"{found['head']}{groups.index(int(found['group']))}{found['tail']}"

@@ -50,5 +50,5 @@ def fit(
         checkpoint_dir=checkpoint_dir,
     )
     if val_batches is not None:
-        calibrate(model, val_batches)
+        calibrate(model, val_batches, by_subset=config.calibrate_subsets)
     return report

@@ -9,6 +9,10 @@ from db.records.loop import Json
 
 MSN = "msn"
 """The kind of artefact that says how a version chooses modalities."""
+CARD = "card"
+"""The kind of artefact that is a version's model card, in Markdown."""
+ARCHITECTURE = "architecture"
+"""The kind of artefact that proposes another architecture to go on with from a version, as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
         demo,
         train,
         retrain,
+        evolve,
         filter_,
         finetune,
         validate,
@@ -51,6 +52,13 @@ def retrain(trigger: Trigger = "manual") -> None:
     from flows.retrain import retrain as flow
 
     run(flow, trigger=trigger, who=asker(trigger))
+
+
+def evolve() -> None:
+    """Search for a better architecture in the time that the present one takes; the gate decides about what is found."""
+    from flows.evolve import evolve as flow
+
+    run(flow)
 
 
 def filter_(trigger: Trigger = "manual") -> None:

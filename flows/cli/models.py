@@ -1,4 +1,4 @@
-"""Versions: list, show, compare; approve, reject, roll back, each with who and why."""
+"""Versions: list, show, card, compare; approve, reject, roll back, each with who and why."""
 
 from collections.abc import Callable
 from math import isfinite, isnan
@@ -13,7 +13,7 @@ from flows.cli.common import console, person, show_table, workspace
 if TYPE_CHECKING:
     from flows.workspace import Workspace
 
-app = typer.Typer(help="Versions: list, show, compare, approve, reject, roll back.", no_args_is_help=True)
+app = typer.Typer(help="Versions: list, show, card, compare, approve, reject, roll back.", no_args_is_help=True)
 Who = Annotated[str, typer.Option(help="Your name in the audit trail.")]
 Why = Annotated[str, typer.Option(help="Your reason; goes into the audit trail.")]
 Version = Annotated[int, typer.Argument(help="The version's number: 3 for v3.")]
@@ -68,6 +68,20 @@ def show(version: Version) -> None:
         became = (entry.to_state or entry.action).replace("_", " ")
         table.add_row(f"{entry.at:%Y-%m-%d %H:%M:%S}", entry.who, became, entry.why, numbers)
     show_table(table)
+
+
+@app.command("card")
+def card(version: Version, again: Annotated[bool, typer.Option("--again", help="Measure it anew.")] = False) -> None:
+    """A version's model card, as Markdown; made first if there is none."""
+    from flows.reporter import SILENT
+    from flows.steps.carding import card_of, make_card
+
+    with workspace() as ws:
+        told = None if again else card_of(ws, version)
+        if told is None:
+            make_card(ws.with_(reporter=SILENT), version)
+            told = card_of(ws, version)
+    typer.echo(told)
 
 
 @app.command("compare")

@@ -4,7 +4,9 @@ from db.records import Trigger
 from db.repository import triggers
 from flows.workspace import Workspace
 
-TRIGGERS = ("manual", "schedule", "new_labels", "drift", "performance")
+EVOLVE = "evolve"
+"""Asks for a round whose candidate has another architecture; `flows.evolve` proposes it first."""
+TRIGGERS = ("manual", "schedule", "new_labels", "drift", "performance", EVOLVE)
 """What may ask for a round."""
 RESUME = "resume"
 """Asks for no round, only that an open one goes on."""

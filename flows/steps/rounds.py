@@ -14,10 +14,12 @@ from flows.errors import NothingToDo
 from flows.failpoints import failpoint
 from flows.home import exclusive
 from flows.steps.cancelling import StepFunction, until_cancelled
+from flows.steps.carding import make_card
 from flows.steps.deciding import Decision, decide
+from flows.steps.evolving import proposal_digest, train_proposed
 from flows.steps.labelling import finish_labelling, waiting_for_labels
 from flows.steps.registering import register
-from flows.steps.requesting import RESUME, TRIGGERS, check_trigger
+from flows.steps.requesting import EVOLVE, RESUME, TRIGGERS, check_trigger
 from flows.steps.selecting import filter_pool
 from flows.steps.tuning import NothingToTrain, Superseded, train_first, tune_round
 from flows.steps.validating import validate
@@ -57,6 +59,8 @@ def open_round(ws: Workspace, trigger: str, *, who: str = "") -> Round:
             raise NothingToDo("No round is open, so there is none to go on with. Start one with `omniloop retrain`.")
         base = versions.last_accepted(session)
         config, snapshot = round_config(ws), data_snapshot(session)
+        if trigger == EVOLVE and base is not None:
+            config |= {"proposal": proposal_digest(session, base.version)}
         key = digest([trigger, snapshot, base.version if base else None, config])
         round_, created = rounds.open_round(
             session,
@@ -158,6 +162,8 @@ def do_filter(ws: Workspace, round_: Round) -> None:
     """opened → filtered; a first round has nothing to filter with and trains on what is labelled."""
     if round_.base_version is None:
         train_first(ws, round_)
+    elif round_.trigger == EVOLVE:
+        do_evolve(ws, round_)
     else:
         filter_pool(ws, round_)
 
@@ -184,6 +190,16 @@ def do_tune(ws: Workspace, round_: Round) -> None:
         ws.reporter.say(f"tune        {reason}")
 
 
+def do_evolve(ws: Workspace, round_: Round) -> None:
+    """opened → tuned, with the architecture proposed for the base; a round without a proposal is closed instead."""
+    try:
+        train_proposed(ws, round_)
+    except NothingToTrain as reason:
+        with ws.database.write() as session:
+            rounds.close(session, round_.id, "nothing_to_train", now=ws.clock())
+        ws.reporter.say(f"evolve      {reason}")
+
+
 def do_register(ws: Workspace, round_: Round) -> None:
     """tuned → registered."""
     register(ws, round_)
@@ -195,8 +211,12 @@ def do_validate(ws: Workspace, round_: Round) -> None:
 
 
 def do_decide(ws: Workspace, round_: Round) -> None:
-    """validated → decided and closed."""
-    decide(ws, round_, candidate(ws, round_))
+    """validated → decided and closed, and the version's model card made."""
+    decision = decide(ws, round_, candidate(ws, round_))
+    try:
+        make_card(ws, decision.release.version)
+    except Exception as error:  # noqa: BLE001  the decision stands, whatever the card fails for
+        ws.reporter.say(f"card        none was made ({error}); try `omniloop models card {decision.release.version}`")
 
 
 NEXT: dict[str, StepFunction] = {

@@ -249,9 +249,9 @@ def answer(model: LoopModel, rows: Sequence[Timed]) -> Tensor:
         tokens = model.encode(name, x.to(model.device), mask.to(model.device))
         values[name], masks[name] = (_among(part, having, len(rows)) for part in tokens)
     task_N = torch.tensor([model.task_index(row.sample.task) for row in rows], device=model.device)
-    output = model(Batch(values=values, masks=masks, task=task_N, target=torch.full_like(task_N, -1)))
+    batch = Batch(values=values, masks=masks, task=task_N, target=torch.full_like(task_N, -1))
     allowed_NA = model.answer_masks().to(model.device)[task_N]
-    return answer_probabilities(output.logits, allowed_NA, model.temperature)
+    return answer_probabilities(model(batch).logits, allowed_NA, model.temperature_of(batch))
 
 
 def _among(part: Tensor, places: Sequence[int], num_rows: int) -> Tensor:

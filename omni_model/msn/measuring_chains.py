@@ -131,4 +131,4 @@ def _fuse(batcher: Batcher, places: Sequence[int]) -> Tensor:
     """Probabilities [B, answers] from tokens at hand."""
     model, batch = batcher.model, batcher(torch.tensor(places))
     allowed_BA = model.answer_masks().to(model.device)[batch.task]
-    return answer_probabilities(model(batch).logits, allowed_BA, model.temperature)
+    return answer_probabilities(model(batch).logits, allowed_BA, model.temperature_of(batch))

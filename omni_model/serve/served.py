@@ -94,6 +94,8 @@ def fuse(
         values[name], masks[name] = block.pad(everything)
     task_B = torch.tensor([version.places[task] for task in tasks])
     batch = Batch(values=values, masks=masks, task=task_B, target=torch.full_like(task_B, -1)).to(model.device)
-    logits_BA = model(batch).logits.cpu()
-    probabilities: Floats = answer_probabilities(logits_BA, version.allowed[task_B], model.temperature).numpy()
+    logits_BA, temperature = model(batch).logits.cpu(), model.temperature_of(batch)
+    if isinstance(temperature, Tensor):
+        temperature = temperature.cpu()
+    probabilities: Floats = answer_probabilities(logits_BA, version.allowed[task_B], temperature).numpy()
     return probabilities

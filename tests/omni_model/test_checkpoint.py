@@ -21,7 +21,7 @@ def same(one: LoopModel, two: LoopModel) -> bool:
     return (
         a.keys() == b.keys()
         and all(torch.equal(a[name], b[name]) for name in a)
-        and ((one.temperature, one.tasks) == (two.temperature, two.tasks))
+        and ((one.temperature, one.temperatures, one.tasks) == (two.temperature, two.temperatures, two.tasks))
     )
 
 
@@ -30,6 +30,7 @@ def moved(model: OmniModel, amount: float) -> OmniModel:
     with torch.no_grad():
         model.layers.query.add_(amount)
     model.temperature = 1.0 + amount
+    model.temperatures = {"image": 2.0 + amount}
     return model
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from omni_model.calibrate import best_temperature
+from omni_model.calibrate import MIN_ROWS, best_temperature, calibrate
 from omni_model.evaluate import predict
-from omni_model.features import encode_samples
+from omni_model.features import Batcher, encode_samples
 from omni_model.model import OmniModel
 from omni_model.sample import Sample, TaskSpec
 from tests.omni_model.conftest import SHAPES, TINY
@@ -137,3 +138,36 @@ def test_the_temperature_is_the_one_that_made_the_targets() -> None:
     logits = torch.randn(20_000, 5, generator=rng, dtype=torch.float64) * 3
     target = torch.multinomial((logits / 2.0).softmax(dim=1), 1, generator=rng)[:, 0]
     assert best_temperature(logits, target) == pytest.approx(2.0, rel=0.05)
+
+
+def test_a_temperature_by_combination_is_fitted_where_there_are_rows_enough(
+    model: OmniModel, samples: list[Sample]
+) -> None:
+    rows = encode_samples(model, [replace(row, id=f"{row.id}-{copy}") for copy in range(60) for row in samples])
+    rows = rows.select(rows.labelled)
+    calibrate(model, Batcher(model, rows), by_subset=True)
+    have = Counter("+".join(sorted(row)) for row in rows.modalities)
+    assert model.temperatures
+    for name, value in model.temperatures.items():
+        wanted = set(name.split("+"))
+        assert sum(num for told, num in have.items() if wanted <= set(told.split("+"))) >= MIN_ROWS
+        shown = predict(model, rows, subset=frozenset(wanted))
+        there = [at for at, row in enumerate(rows.modalities) if wanted <= row]
+        own = -np.log(shown.probs[there, shown.target[there]]).mean()
+        kept, model.temperatures = model.temperatures, {}
+        whole = predict(model, rows, subset=frozenset(wanted))
+        model.temperatures = kept
+        assert own <= -np.log(whole.probs[there, whole.target[there]]).mean() + 1e-4
+        assert value > 0
+    calibrate(model, Batcher(model, rows))
+    assert model.temperatures == {}
+
+
+def test_each_row_takes_the_temperature_of_what_it_has(model: OmniModel, samples: list[Sample]) -> None:
+    plain = predict(model, samples)
+    name = "+".join(sorted(plain.modalities[0]))
+    model.temperatures = {name: 5.0}
+    after = predict(model, samples)
+    for row, there in enumerate(plain.modalities):
+        same = np.allclose(plain.probs[row], after.probs[row], atol=1e-6)
+        assert same == ("+".join(sorted(there)) != name)

@@ -34,7 +34,7 @@ def stirred(model: OmniModel) -> OmniModel:
     return model
 
 
-@pytest.mark.parametrize("attention", ["dcma", "joint", "seed"])
+@pytest.mark.parametrize("attention", ["dcma", "joint", "seed", "multiway", "gated", "late"])
 def test_a_row_does_not_depend_on_the_rows_beside_it(samples: list[Sample], attention: str) -> None:
     torch.manual_seed(0)
     model = OmniModel(replace(TINY, attention=attention), [SHAPES])  # type: ignore[arg-type]
@@ -188,3 +188,40 @@ def test_a_config_that_makes_no_sense_is_refused(changes: dict[str, object], mes
 def test_an_unregistered_modality_is_refused_with_the_registered_ones() -> None:
     with pytest.raises(ValueError, match=r"No encoder for modality 'smell'\. Registered: audio"):
         OmniModel(ModelConfig(modalities=("smell",)), [SHAPES])
+
+
+def test_a_cut_link_lets_nothing_through_and_the_others_stay(samples: list[Sample]) -> None:
+    cut = replace(TINY, links={"0.image>audio": 0.0, "0.instruction>audio": 0.0, "0.text>audio": 0.0})
+    torch.manual_seed(0)
+    whole = OmniModel(TINY, [SHAPES]).eval()
+    torch.manual_seed(0)
+    model = OmniModel(cut, [SHAPES]).eval()
+    assert model.state_dict().keys() == whole.state_dict().keys()
+    batch = Batcher(model, encode_samples(model, samples[:1]))(torch.arange(1))
+    mass = model.attention_mass(batch)[0]
+    groups = (*TINY.modalities, "instruction")
+    audio = groups.index("audio")
+    assert mass[audio, audio] > 0
+    assert all(mass[place, audio] == 0 for place in range(len(groups)) if place != audio)
+    other = {**batch.values, "audio": batch.values["audio"] + 1.0}
+    torch.testing.assert_close(model(replace(batch, values=other)).fused, model(batch).fused, rtol=0, atol=0)
+    assert not torch.equal(whole(replace(batch, values=other)).fused, whole(batch).fused)
+
+
+def test_a_stronger_link_gets_more_of_the_attention(samples: list[Sample]) -> None:
+    tables = []
+    for links in ({}, {"0.instruction>image": 4.0}, {"0.instruction>image": 0.25}):
+        torch.manual_seed(0)
+        model = OmniModel(replace(TINY, links=links), [SHAPES]).eval()
+        batch = Batcher(model, encode_samples(model, samples[:1]))(torch.arange(1))
+        tables.append(float(model.attention_mass(batch)[0][len(TINY.modalities), TINY.modalities.index("image")]))
+    assert tables[1] > tables[0] > tables[2] > 0
+
+
+@pytest.mark.parametrize(
+    "links",
+    [{"1.text>audio": 1.0}, {"0.text>smell": 1.0}, {"text>audio": 1.0}, {"0.text>audio": -1.0}, {"0.text>text": 0}],
+)
+def test_a_link_that_makes_no_sense_is_refused(links: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="links"):
+        replace(TINY, links=links)

@@ -13,7 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-Attention = Literal["dcma", "seed", "joint"]
+from omni_model.balance_config import BalanceConfig
+
+Attention = Literal["dcma", "seed", "joint", "multiway", "gated", "late"]
+Strength = Literal["dynamic", "static", "none"]
 Scale = Literal["article", "head"]
 Loss = Literal["uniform", "dwa"]
 Mode = Literal["interaction", "sandwich", "full"]
@@ -59,7 +62,12 @@ class ModelConfig:
     """Hidden width of each modality's feed-forward network."""
     attention: Attention = "dcma"
     """`dcma`: projections per modality and an input-dependent bias between modalities. `seed`: the article's plain
-    formula. `joint`: ordinary dense attention, the same weights for every modality."""
+    formula. `joint`: ordinary dense attention, the same weights for every modality. `multiway`: shared projections, a
+    feed-forward network per modality (BEiT-3). `gated`: only the query looks across, through gates that start shut
+    (Flamingo). `late`: modalities meet in the answer alone."""
+    strength: Strength = "dynamic"
+    """What `dcma` and `multiway` add to the scores by pair of modalities: a learned table and a function of the input
+    (`dynamic`), the table alone (`static`), or nothing (`none`; with per-modality weights, mixture-of-transformers)."""
     scale: Scale = "article"
     """Scale of the scores: `article` is (head width / number of modalities)^-0.5, `head` is (head width)^-0.5."""
     dropout: float = 0.1
@@ -71,7 +79,7 @@ class ModelConfig:
     links: Mapping[str, float] = field(default_factory=dict)
     """How strongly one group's tokens attend to another's before anything is learnt, by layer across modalities, e.g.
     {"0.image>audio": 0.0}: 1 (where nothing is named) leaves it, 2 doubles it, 0 cuts it for good. Groups are the
-    modalities and `instruction`, which holds the query too. `dcma` only."""
+    modalities and `instruction`, which holds the query too. `dcma` with a bias only."""
     encoder_options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Options of single encoders by modality, e.g. {"image": {"size": 64}}."""
 
@@ -87,6 +95,7 @@ class ModelConfig:
         if self.width % self.heads:
             raise ValueError(f"heads must divide width, got {self.heads} and {self.width}. Try 4 heads of 24.")
         check_choice("attention", self.attention, get_args(Attention))
+        check_choice("strength", self.strength, get_args(Strength))
         check_choice("scale", self.scale, get_args(Scale))
         check_range("dropout", self.dropout, 0.0, 0.9, "0.1 is usual; 0 makes MC-dropout passes all alike.")
         unknown = sorted(set(self.encoder_options) - set(self.modalities) - {"text"})
@@ -105,8 +114,10 @@ class ModelConfig:
                 f"of {', '.join(groups)}, such as 0.{groups[0]}>{groups[-1]}."
             )
         check_range(f"links[{name}]", strength, 0.0, 100.0, "1 leaves it, 0 cuts it.")
-        if self.attention != "dcma":
-            raise ValueError(f"links need attention 'dcma', got {self.attention!r}. Leave them out.")
+        if self.attention != "dcma" or self.strength == "none":
+            raise ValueError(
+                f"links need attention 'dcma' with a bias, got {self.attention!r} and {self.strength!r}. Leave them out."
+            )
         if one == other and strength == 0:
             raise ValueError(f"links[{name}] would cut a group from itself. Cut it from others only.")
 
@@ -187,6 +198,8 @@ class TrainConfig:
     """`uniform`: fixed weights. `dwa`: weights from gradient norms by `dwa`."""
     dwa: DwaConfig = field(default_factory=DwaConfig)
     """Used if `loss` is `dwa`."""
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
+    """Published methods against modality bias; `gradnorm` takes the place of fixed weights."""
     calibrate_subsets: bool = False
     """Fit a temperature for each combination of modalities beside the one for all."""
     checkpoint_every: int = 5
@@ -205,6 +218,8 @@ class TrainConfig:
         for name in ("feature_noise", "unimodal_weight"):
             check_range(name, getattr(self, name), 0.0, 100.0, "0 switches it off.")
         check_choice("loss", self.loss, get_args(Loss))
+        if self.loss == "dwa" and self.balance.method == "gradnorm":
+            raise ValueError("DWA and GradNorm both set the weights of the losses. Choose one: loss or balance.method.")
         check_range("checkpoint_every", self.checkpoint_every, 1, 10**6, "1 writes after every epoch.")
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, pad, scaled_dot_product_attention
 
-from omni_model.config import Attention, Scale
+from omni_model.config import Attention, Scale, Strength
 
 Layout = tuple[tuple[int, int], ...]
 """The blocks of a sequence in order: (index of the modality group, number of tokens)."""
@@ -77,7 +77,9 @@ class DCMA(nn.Module):
     """Multi-head attention across modality groups.
 
     `attention` is `dcma`; or `joint`, ordinary dense attention; or `seed`, the article's plain form, one head in which
-    x is scored against proj_m(x) and proj_m(x) is what is summed up.
+    x is scored against proj_m(x) and proj_m(x) is what is summed up. `multiway` shares the projections and keeps the
+    bias, and every other name projects by group without one.
+    `strength` says what the bias is made of: `dynamic` B_h + G_h(c), `static` B_h, `none` nothing.
     `scale` is `article`, (E / M)^-0.5, or `head`, E^-0.5. `within` restricts each token to its own block. `links`
     [M, M] is added to the bias and not learnt; it comes with the configuration, not with the weights.
     """
@@ -92,6 +94,7 @@ class DCMA(nn.Module):
         num_groups: int,
         context_width: int,
         attention: Attention = "dcma",
+        strength: Strength = "dynamic",
         scale: Scale = "article",
         within: bool = False,
         links: Tensor | None = None,
@@ -105,11 +108,13 @@ class DCMA(nn.Module):
         if attention == "seed":
             self.project = PerGroup(num_groups, width, width, shared=False, bias=False)
         else:
-            shared = attention == "joint"
+            shared = attention in ("joint", "multiway")
             self.qkv = PerGroup(num_groups, width, 3 * width, shared=shared)
             self.out = PerGroup(num_groups, width, width, shared=shared)
-        if attention == "dcma" and not within:
+        self.strength = strength if attention in ("dcma", "multiway") and not within else "none"
+        if self.strength != "none":
             self.bias_HMM = nn.Parameter(torch.zeros(heads, num_groups, num_groups))
+        if self.strength == "dynamic":
             self.dynamic = nn.Linear(context_width, heads * num_groups * num_groups)
             nn.init.zeros_(self.dynamic.weight)
             nn.init.zeros_(self.dynamic.bias)
@@ -131,12 +136,13 @@ class DCMA(nn.Module):
         return y_BLD if self.attention == "seed" else self.out(y_BLD, layout)
 
     def bias(self, context_BC: Tensor) -> Tensor | None:
-        """Logit bias [B, H, M, M] between groups, or None where there is none."""
-        if self.attention != "dcma" or self.within:
+        """Logit bias [B, H, M, M] between groups ([1, H, M, M] if static), or None where there is none."""
+        if self.strength == "none":
             return None
-        shape = (self.heads, self.num_groups, self.num_groups)
-        dynamic_BHMM: Tensor = self.dynamic(context_BC).unflatten(-1, shape)
-        bias_BHMM = self.bias_HMM + dynamic_BHMM
+        bias_BHMM = self.bias_HMM[None]
+        if self.strength == "dynamic":
+            dynamic_BHMM: Tensor = self.dynamic(context_BC)
+            bias_BHMM = bias_BHMM + dynamic_BHMM.unflatten(-1, (self.heads, self.num_groups, self.num_groups))
         return bias_BHMM if self.links is None else bias_BHMM + self.links
 
     @torch.no_grad()

@@ -7,7 +7,7 @@ gradient. It raises every loss whose gradient is far from the mean, the dominant
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,14 @@ class DwaState:
     averages: dict[str, list[float]] = field(default_factory=dict)
     """By loss: running sum and its bias correction."""
     first_losses: dict[str, float] = field(default_factory=dict)
+    total_weight: float = 0.0
+    """Mean weight of the losses, summed over `weighted_steps`."""
+    weighted_steps: int = 0
+
+    @property
+    def rate_factor(self) -> float:
+        """Mean weight over the steps so far: by how much the weights have changed the learning rate; 1 before any."""
+        return self.total_weight / self.weighted_steps if self.weighted_steps else 1.0
 
     @property
     def due(self) -> bool:
@@ -62,12 +70,20 @@ class DwaState:
 
     def update(self, norms: Mapping[str, float], losses: Mapping[str, float]) -> None:
         """Take a measurement of the losses that are present. Absent ones leave mean and sum, and keep their weight."""
-        measured = norms if self.config.reference == "mean" else self._rates(losses)
+        measured = norms if self.config.reference == "mean" else self.rates(losses)
         if not measured or not all(math.isfinite(value) for value in measured.values()):
             self.num_bad += bool(measured)
             return
         smooth = {name: self._average(name, value) for name, value in measured.items()}
         self.weights.update(dwa_weights(smooth, self.config))
+
+    def take(self, names: Iterable[str]) -> dict[str, float]:
+        """The weights of a step, which is counted."""
+        taken = {name: self.weight(name) for name in names}
+        self.total_weight += sum(taken.values()) / max(1, len(taken))
+        self.weighted_steps += 1
+        self.step += 1
+        return taken
 
     def weight(self, name: str) -> float:
         """The weight of a loss now; 1 before its first measurement."""
@@ -81,6 +97,8 @@ class DwaState:
             "weights": dict(self.weights),
             "averages": {name: list(pair) for name, pair in self.averages.items()},
             "first_losses": dict(self.first_losses),
+            "total_weight": self.total_weight,
+            "weighted_steps": self.weighted_steps,
         }
 
     def _average(self, name: str, value: float) -> float:
@@ -90,7 +108,7 @@ class DwaState:
         self.averages[name] = [total, correction]
         return total / correction
 
-    def _rates(self, losses: Mapping[str, float]) -> dict[str, float]:
+    def rates(self, losses: Mapping[str, float]) -> dict[str, float]:
         """Loss over first finite loss: small where a loss has fallen a lot (GradNorm's training rate)."""
         for name, loss in losses.items():
             if math.isfinite(loss):

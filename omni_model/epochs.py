@@ -23,9 +23,9 @@ from omni_model.config import TrainConfig
 from omni_model.dwa import DwaState
 from omni_model.features import Batcher
 from omni_model.freeze import digest, is_under, tensors, train_mode
-from omni_model.losses import balanced_loss, loss_parts
 from omni_model.protocol import Batch, LoopModel, Output
 from omni_model.resume import read_state, write_state
+from omni_model.steps import backward
 
 Plan = Callable[[int, torch.Generator], list[Tensor]]
 """Draws the batches of an epoch, counted from 1: row indices, batch by batch. Called under the averaged weights."""
@@ -71,6 +71,8 @@ class FitReport:
     trained_parameters: int
     num_bad_weights: int
     """Steps at which DWA kept its last weights because a gradient norm was not finite."""
+    rate_factor: float = 1.0
+    """Mean weight of the losses, by which dynamic weights change the learning rate; 1 if they are fixed."""
     frozen_digest_before: str = ""
     frozen_digest_after: str = ""
 
@@ -158,6 +160,7 @@ def run_epochs(
         samples_seen=state.samples_seen,
         trained_parameters=sum(p.numel() for p in learned.values()),
         num_bad_weights=state.dwa.num_bad,
+        rate_factor=state.dwa.rate_factor,
     )
 
 
@@ -185,11 +188,10 @@ def _one_epoch(
             for group in state.optimizer.param_groups:
                 group["lr"] = learning_rate
             batch = augment(train(indices), config, rng)
-            output = model(batch)
-            parts = loss_parts(output, batch, label_smoothing=config.label_smoothing)
-            loss = balanced_loss(parts, config, state.dwa, shared) + penalty(output, batch, indices)
             state.optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
+            output = model(batch)
+            extra = penalty(output, batch, indices)
+            loss = backward(model, output, batch, config, state.dwa, shared, learned, rng, extra, epoch=state.epoch)
             nn.utils.clip_grad_norm_(learned.values(), config.gradient_clip)
             state.optimizer.step()
             state.step += 1

@@ -57,7 +57,7 @@ class Block(nn.Module):
         self, config: ModelConfig, num_groups: int, context_width: int, *, within: bool, layer: int = 0
     ) -> None:
         super().__init__()
-        shared = config.attention != "dcma"
+        shared = config.attention in ("joint", "seed")
         norms = 1 if shared else num_groups
         self.norm_attention = GroupedNorm(norms, config.width)
         self.attention = DCMA(
@@ -66,6 +66,7 @@ class Block(nn.Module):
             num_groups=num_groups,
             context_width=context_width,
             attention=config.attention,
+            strength=config.strength,
             scale=config.scale,
             within=within,
             links=None if within else links_of(config, layer),

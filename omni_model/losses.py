@@ -6,12 +6,14 @@ left out, and so is every row without a target.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from omni_model.balancing import gradnorm_weights
 from omni_model.config import TrainConfig
 from omni_model.dwa import DwaState
 from omni_model.protocol import Batch, Output
@@ -52,12 +54,29 @@ def balanced_loss(
     """
     if not parts:
         raise ValueError("No row of the batch has a target, so there is no loss. Train on labelled rows.")
-    if config.loss == "dwa":
-        if dwa.due:
-            losses = {name: float(loss.detach()) for name, loss in parts.items()}
-            dwa.update(gradient_norms(parts, shared), losses)
-        dwa.step += 1
-        weights = {name: dwa.weight(name) for name in parts}
-    else:
-        weights = {name: 1.0 if name == CROSS else config.unimodal_weight for name in parts}
+    weights = loss_weights(parts, config, dwa, shared)
     return torch.stack([weights[name] * loss for name, loss in parts.items()]).sum()
+
+
+def loss_weights(
+    parts: Mapping[str, Tensor], config: TrainConfig, dwa: DwaState, shared: Sequence[nn.Parameter]
+) -> dict[str, float]:
+    """The weight of each loss in this step: fixed, or from gradient norms by DWA or GradNorm, measured if it is due."""
+    gradnorm = config.balance.method == "gradnorm"
+    if config.loss != "dwa" and not gradnorm:
+        return {name: 1.0 if name == CROSS else config.unimodal_weight for name in parts}
+    if dwa.due:
+        losses = {name: float(loss.detach()) for name, loss in parts.items()}
+        norms = gradient_norms(parts, shared)
+        if not gradnorm:
+            dwa.update(norms, losses)
+        elif all(math.isfinite(value) for value in (*norms.values(), *losses.values())):
+            dwa.weights = gradnorm_weights(dwa.weights, norms, dwa.rates(losses), config.balance)
+        else:
+            dwa.num_bad += 1
+    return dwa.take(parts)
+
+
+def own_losses_alone(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The losses without that of the fused answer, if any modality has its own; else all of them."""
+    return {name: loss for name, loss in parts.items() if name != CROSS} or dict(parts)

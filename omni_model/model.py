@@ -16,6 +16,7 @@ from torch.nn.functional import gelu
 from omni_model.config import ModelConfig
 from omni_model.dcma import Layout
 from omni_model.encoders import Encoder, build_encoders
+from omni_model.gated import GatedBlock
 from omni_model.layers import Block, Pool, Segments, context_of
 from omni_model.protocol import INSTRUCTION, Batch, LoopModel, Output, register_model
 from omni_model.sample import Sample, TaskSpec
@@ -67,11 +68,16 @@ class Interaction(nn.Module):
         )
         self.query = nn.Parameter(0.02 * torch.randn(config.width))
         self.read = Pool(config.width, config.instruction_tokens)
+        late = config.attention == "late"
         self.within = nn.ModuleList(
-            Block(config, num_groups, context_width, within=True) for _ in range(config.within_layers)
+            Block(config, num_groups, context_width, within=True)
+            for _ in range(config.within_layers + config.layers * late)
         )
         self.across = nn.ModuleList(
-            Block(config, num_groups, context_width, within=False, layer=layer) for layer in range(config.layers)
+            GatedBlock(config, num_groups)
+            if config.attention == "gated"
+            else Block(config, num_groups, context_width, within=False, layer=layer)
+            for layer in range(config.layers * (not late))
         )
         self.pool = nn.ModuleDict({name: Segments(config.width, config.segments) for name in config.modalities})
         self.head = AnswerHead(config.width, num_answers, config.dropout)
@@ -83,11 +89,21 @@ class Interaction(nn.Module):
         modality_logits = {name: self.head(value, instruction_BD) for name, value in embeddings.items()}
         for block in self.across:
             x_BLD = block(x_BLD, layout, mask_BL, context_of(x_BLD, layout, mask_BL, len(self.groups)))
-        fused_BD = x_BLD[:, 0]
+        fused_BD = x_BLD[:, 0] if len(self.across) else x_BLD[:, 0] + self.meet(embeddings, batch)
         logits_BA = self.head(fused_BD, instruction_BD)
         for name, logits in modality_logits.items():
             logits_BA = logits_BA + logits * batch.masks[name].any(dim=1, keepdim=True)
         return Output(logits=logits_BA, fused=fused_BD, embeddings=embeddings, modality_logits=modality_logits)
+
+    def meet(self, embeddings: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Mean of the embeddings of the modalities that a row has, [B, D]: where late fusion lets them meet."""
+        total_BD = torch.zeros_like(batch.values[INSTRUCTION][:, 0])
+        count_B1 = total_BD.new_zeros(len(total_BD), 1)
+        for name, value_BD in embeddings.items():
+            there_B1 = batch.masks[name].any(dim=1, keepdim=True)
+            total_BD = total_BD + value_BD * there_B1
+            count_B1 = count_B1 + there_B1
+        return total_BD / count_B1.clamp(min=1.0)
 
     def inside(self, x_BLD: Tensor, layout: Layout, mask_BL: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Layers within modalities, and each modality's own embedding after them."""
@@ -130,6 +146,8 @@ class OmniModel(LoopModel):
         self.config = config
         self.interaction = ("layers",)
         self.shared = ("layers.head",)
+        parts = ("encoders", "layers.position", "layers.pool")
+        self.own = {name: tuple(f"{part}.{name}" for part in parts) for name in config.modalities}
         self.encoders = build_encoders(config)
         lengths = {name: self.encoder(name).max_tokens for name in config.modalities}
         self.layers = Interaction(config, lengths, len(self.answers))
@@ -191,18 +209,20 @@ class OmniModel(LoopModel):
     def attention_mass(self, batch: Batch) -> Tensor:
         """Mean attention from group i to group j in each layer across modalities, [layers, M, M], of an encoded batch.
 
-        Groups in the order of `config.modalities`, then the query. Rows sum to 1; NaN where a group has no token.
+        Groups in the order of `config.modalities`, then the query. Rows sum to 1; NaN where a group has no token. Late
+        fusion has no such layer.
         """
         layers = self.layers
         x_BLD, layout, mask_BL = layers.assemble(batch)
         x_BLD, mask_BL, _ = layers.inside(x_BLD, layout, mask_BL)
         tables = []
         for block in layers.across:
-            assert isinstance(block, Block)
+            assert isinstance(block, Block | GatedBlock)
             context_BC = context_of(x_BLD, layout, mask_BL, len(layers.groups))
             tables.append(block.attention_mass(x_BLD, layout, mask_BL, context_BC))
             x_BLD = block(x_BLD, layout, mask_BL, context_BC)
-        return torch.stack(tables)
+        num_groups = len(layers.groups)
+        return torch.stack(tables) if tables else torch.zeros(0, num_groups, num_groups)
 
     def describe(self) -> dict[str, Any]:
         return asdict(self.config)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -70,6 +71,8 @@ class LoopModel(nn.Module, ABC):
     """Further module paths for the `sandwich` mode: the last projections of the encoders."""
     shared: tuple[str, ...] = ()
     """Module paths that the loss of every modality reaches, where DWA takes its gradients; empty: `interaction`."""
+    own: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """By modality, module paths that serve it alone, whose gradients OGM-GE and MMPareto change."""
 
     def __init__(self, tasks: Sequence[TaskSpec]) -> None:
         super().__init__()

@@ -50,6 +50,8 @@ def sub_config(config: ModelConfig, modalities: Sequence[str] = (), layers: int 
             "The article's plain attention scales its scores by the number of modalities, so none can be left out. "
             "Keep all modalities, or train with ModelConfig.scale='head'."
         )
+    if config.attention == "late" and 0 < layers < config.layers:
+        raise ValueError("Late fusion has no layers across modalities to leave out. Keep them all: layers=0.")
     options = {name: dict(value) for name, value in config.encoder_options.items() if name in {*kept, "text"}}
     num_layers = layers or config.layers
     links = {name: strength for name, strength in config.links.items() if is_link_of(name, kept, num_layers)}
@@ -120,6 +122,8 @@ def _renamed(name: str, groups: Sequence[int], config: ModelConfig) -> str | Non
         return name
     if config.attention == "seed" and ".attention.project." not in name:
         return name  # the feed-forward network is shared
+    if config.attention == "multiway" and ".attention." in name:
+        return name  # the projections are shared
     if int(found["group"]) not in groups:
         return None
     return f"{found['head']}{groups.index(int(found['group']))}{found['tail']}"

@@ -43,7 +43,7 @@ def test_a_part_says_when_and_on_which_commit_it_was_measured(monkeypatch: pytes
         def measure(short: bool, say: object) -> dict[str, object]:
             return {"figures": {}, "tables": [], "notes": [f"short {short}"]}
 
-    monkeypatch.setattr(bench_science.importlib, "import_module", lambda name: Module)
+    monkeypatch.setattr("benchmarks.bench_science.importlib.import_module", lambda name: Module)
     made = bench_science.measured("dcma", True, print)
     assert made["notes"] == ["short True"]
     assert {"date", "commit", "seconds"} <= set(made)

@@ -124,7 +124,7 @@ def test_a_masked_modality_is_the_same_as_one_left_out() -> None:
     torch.testing.assert_close(layer(x, LAYOUT, mask, context)[:, keep], without)
 
 
-@pytest.mark.parametrize("attention", ["dcma", "joint", "seed"])
+@pytest.mark.parametrize("attention", ["dcma", "joint", "seed", "multiway"])
 @pytest.mark.parametrize("within", [False, True])
 def test_a_row_without_tokens_gives_zero_and_no_nan(attention: str, within: bool) -> None:
     layer = make(attention=attention, within=within)
@@ -144,10 +144,10 @@ def test_a_row_without_tokens_gives_zero_and_no_nan(attention: str, within: bool
     assert all(torch.isfinite(p.grad).all() for p in layer.parameters() if p.grad is not None)
 
 
-@pytest.mark.parametrize("attention", ["dcma", "joint", "seed"])
+@pytest.mark.parametrize("attention", ["dcma", "joint", "seed", "multiway"])
 def test_gradients_are_right_in_double_precision(attention: str) -> None:
     layer = make(attention=attention)
-    if attention == "dcma":
+    if attention in ("dcma", "multiway"):
         stir(layer)
     layout: Layout = ((2, 1), (0, 2), (1, 1))
     x, _, context = inputs(layout, rows=2)
@@ -185,3 +185,22 @@ def test_the_dynamic_bias_starts_at_zero_and_depends_on_the_context() -> None:
     torch.testing.assert_close(layer(x, LAYOUT, mask, context + 1.0), before)
     stir(layer)
     assert not torch.allclose(layer(x, LAYOUT, mask, context), layer(x, LAYOUT, mask, context + 1.0))
+
+
+def test_multiway_shares_the_projections_and_has_the_bias() -> None:
+    layer = make(attention="multiway", strength="static")
+    x, mask, context = inputs()
+    torch.testing.assert_close(layer(x, LAYOUT, mask, context), dense(x, mask, layer, 0))
+    with torch.no_grad():
+        layer.bias_HMM.normal_(generator=torch.Generator().manual_seed(2))
+    assert not torch.allclose(layer(x, LAYOUT, mask, context), dense(x, mask, layer, 0))
+
+
+def test_without_strength_there_is_no_bias_and_a_static_one_ignores_the_input() -> None:
+    assert make(strength="none").bias(torch.zeros(1, CONTEXT)) is None
+    layer = make(strength="static")
+    x, mask, context = inputs()
+    with torch.no_grad():
+        layer.bias_HMM.normal_(generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(layer(x, LAYOUT, mask, context), layer(x, LAYOUT, mask, context + 1.0))
+    assert not hasattr(layer, "dynamic")

@@ -34,7 +34,7 @@ def stirred(model: OmniModel) -> OmniModel:
     return model
 
 
-@pytest.mark.parametrize("attention", ["dcma", "joint", "seed"])
+@pytest.mark.parametrize("attention", ["dcma", "joint", "seed", "multiway", "gated", "late"])
 def test_a_row_does_not_depend_on_the_rows_beside_it(samples: list[Sample], attention: str) -> None:
     torch.manual_seed(0)
     model = OmniModel(replace(TINY, attention=attention), [SHAPES])  # type: ignore[arg-type]

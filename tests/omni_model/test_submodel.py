@@ -21,6 +21,11 @@ from tests.omni_model.test_model import logits, stirred
 
 SUBSETS = [list(names) for count in (1, 2, 3) for names in combinations(("text", "image", "audio"), count)]
 
+FORMS = [
+    *(("dcma", "article"), ("dcma", "head"), ("joint", "article"), ("seed", "head")),
+    *(("multiway", "article"), ("gated", "article"), ("late", "article")),
+]
+
 
 def full_model(**changes: object) -> OmniModel:
     torch.manual_seed(0)
@@ -30,7 +35,7 @@ def full_model(**changes: object) -> OmniModel:
 
 
 @pytest.mark.parametrize("modalities", SUBSETS)
-@pytest.mark.parametrize("form", [("dcma", "article"), ("dcma", "head"), ("joint", "article"), ("seed", "head")])
+@pytest.mark.parametrize("form", FORMS)
 def test_it_answers_as_the_full_model_does_without_the_other_modalities(
     modalities: list[str], form: tuple[str, str], samples: list[Sample]
 ) -> None:
@@ -75,6 +80,8 @@ def test_what_cannot_be_cut_is_refused_with_a_mend() -> None:
         submodel(full_model(attention="seed"), ["text"])
     with pytest.raises(ValueError, match=r"SmallModel cannot be cut down.*Export it whole"):
         submodel(SmallModel([SHAPES]), ["text"])
+    with pytest.raises(ValueError, match=r"Late fusion has no layers across.*layers=0"):
+        submodel(full_model(attention="late", layers=2), layers=1)
 
 
 def test_teaching_brings_a_light_model_nearer_to_the_full_one() -> None:

@@ -116,7 +116,7 @@ class ModelConfig:
         check_range(f"links[{name}]", strength, 0.0, 100.0, "1 leaves it, 0 cuts it.")
         if self.attention != "dcma" or self.strength == "none":
             raise ValueError(
-                f"links need attention 'dcma' with a bias, got {self.attention!r} and {self.strength!r}. Leave them out."
+                f"links need attention 'dcma' with a bias, got {self.attention!r}, {self.strength!r}. Leave them out."
             )
         if one == other and strength == 0:
             raise ValueError(f"links[{name}] would cut a group from itself. Cut it from others only.")

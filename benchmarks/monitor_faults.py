@@ -52,7 +52,7 @@ def try_fault(fault: Fault, watcher: Watcher, clients: Clients, clean: Stream, s
         if is_detected:
             time.sleep(HOLD_S)
         clients.stream, mended = clean, time.time()
-    has_ended = holds_within(watcher.is_quiet, RESOLVE_S)
+    has_ended = watcher.is_quiet_within(RESOLVE_S)
     alert = found()[-1] if is_detected else None
     told = alert is not None and has_ended and holds_within(lambda: watcher.was_told(alert, "resolved"), 20)
     fired_s = None if alert is None else (alert.fired_at or alert.started_at).timestamp() - began

@@ -49,17 +49,18 @@ def figures(watched: Watched, short: bool) -> tuple[dict[str, Figure], list[str]
 
 
 NOTES = (
-    "Peers: one stream a fault and seed, 320 clean samples and then 256 faulty ones, and a clean one of 640, answered "
-    "by the model that the service serves; everybody has the same 384 clean samples as reference, and feedback on "
-    "every answer. Ours is the product's measures, default rules and state machine on the last 64 samples, a look each "
-    "32 samples that counts for two minutes; latency, resources and the balance of modalities are not in it. The others "
-    "get confidence, error, the simple descriptors and two principal components of each modality's embeddings as "
-    "columns, and their defaults. Evidently's data drift preset sees windows of 64: `dataset` is its own verdict (half "
-    "of the columns), `any` is any column. River's detectors watch each column, or the model's confidence and errors "
-    "alone. NannyML has chunks of 64. A window that the fault has not filled counts for nobody.",
-    "delay_* is the median over seeds of the samples from the fault to the first alarm of those that came; missed_* "
-    "are streams without one. false_per_1000_* are alarms on the clean stream by its samples: a window or chunk in "
-    "alarm is one, a rule that fires is one.",
+    "Peers: one stream a fault and seed, 320 clean samples and then 256 faulty ones, and a clean one of 640, "
+    "answered by the model that the service serves; everybody has the same 384 clean samples as reference, and "
+    "feedback on every answer. Ours is the product's measures, default rules and state machine on the last 64 "
+    "samples, a look each 32 samples that counts for two minutes; latency, resources and the balance of "
+    "modalities are not in it. The others get confidence, error, the simple descriptors and two principal "
+    "components of each modality's embeddings as columns, and their defaults. Evidently's data drift preset sees "
+    "windows of 64: `dataset` is its own verdict (half of the columns), `any` is any column. River's detectors "
+    "watch each column, or the model's confidence and errors alone. NannyML has chunks of 64. A window that the "
+    "fault has not filled counts for nobody.",
+    "delay_* is the median over seeds of the samples from the fault to the first alarm of those that came; "
+    "missed_* are streams without one. false_per_1000_* are alarms on the clean stream by its samples: a window "
+    "or chunk in alarm is one, a rule that fires is one.",
 )
 
 

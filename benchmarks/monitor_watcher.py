@@ -15,6 +15,8 @@ from flows.steps.known import baseline_in_force
 from monitoring.alerting.reading import default_text, parse_rules
 from tests.flows.receivers import Hook
 
+QUIET_S = 8.0
+"""What follows from a fault's end, such as requests refused by a service that starts, is raised within this."""
 HOLD_S = 5.0
 """A fault lasts that much longer than its detection, so that others have time to follow."""
 
@@ -50,6 +52,14 @@ class Watcher:
             state.state in ("pending", "firing") and state.rule not in shown_only for state in states
         )
 
+    def is_quiet_within(self, seconds: float) -> bool:
+        """Whether it becomes quiet in time, and stays so for some turns."""
+        began = time.monotonic()
+        while holds_within(self.is_quiet, began + seconds - time.monotonic()):
+            if not holds_within(lambda: not self.is_quiet(), QUIET_S):
+                return True
+        return False
+
     def knows_speed(self) -> bool:
         """Whether the baseline has the speed of the service."""
         with self.ws.database.read() as session:
@@ -67,8 +77,7 @@ class Watcher:
 def warm_up(watcher: Watcher) -> None:
     """Wait until the baseline knows how fast the service is, and nothing fires."""
     wait_until(watcher.knows_speed, 120, "the baseline has the speed of the service")
-    holds_within(watcher.is_quiet, 60)
-    time.sleep(HOLD_S)
+    watcher.is_quiet_within(60)
 
 
 def holds_within(holds: Callable[[], bool], seconds: float) -> bool:

@@ -7,6 +7,7 @@ they show on its pages, outlive a restart, and fire while ``omniloop up`` runs.
 import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -204,5 +205,6 @@ def _next_runs(schedule: Any, num: int, zone: str) -> Sequence[datetime]:
 
     kind = rules.CronSchedule if hasattr(schedule, "cron") else rules.IntervalSchedule
     same = kind.model_validate(schedule.model_dump())
-    dates = asyncio.run(same.get_dates(num, start=datetime.now(UTC)))
+    with ThreadPoolExecutor(1) as aside:  # the caller's thread may have an event loop of its own
+        dates = aside.submit(asyncio.run, same.get_dates(num, start=datetime.now(UTC))).result()
     return [datetime.fromtimestamp(date.timestamp(), ZoneInfo(zone)) for date in dates]

@@ -86,7 +86,11 @@ def page(visit: Visit, asked: One) -> Response:
         with _making:
             if not place.exists():
                 _make(visit, report, place)
-    headers = {"Content-Security-Policy": POLICY, "X-Frame-Options": "SAMEORIGIN", "Cache-Control": "private, max-age=3600"}
+    headers = {
+        "Content-Security-Policy": POLICY,
+        "X-Frame-Options": "SAMEORIGIN",
+        "Cache-Control": "private, max-age=3600",
+    }
     return FileResponse(place, media_type="text/html; charset=utf-8", headers=headers)
 
 

@@ -100,4 +100,3 @@ def _delivery(message: OutboxMessage) -> Delivery:
         next_attempt_at=message.next_attempt_at,
         last_error=message.last_error,
     )
-

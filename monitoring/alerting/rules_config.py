@@ -15,7 +15,7 @@ class AlertingConfig:
     """How the rules are evaluated. How often they are is `pulse.rules_s`."""
 
     rules: str = ""
-    """Path of a YAML file of rules; empty: those that come with the program, the article's table."""
+    """Path of a YAML file of rules; empty: `rules.yaml` in the home, else those that come with the program."""
     max_gap_s: float = 300.0
     """Seconds without an evaluation after which a pending alert starts to wait again: nobody saw what was between."""
     forget_s: float = 86400.0

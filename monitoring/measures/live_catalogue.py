@@ -22,9 +22,7 @@ _ALL = (
     _live("num_predictions", "rows", "Answers in the window.", _LOG, higher_is_better=True),
     _live("confidence", "fraction", "Mean probability of the answers.", _LOG, higher_is_better=True),
     _live("uncertainty", "nat", "Mean entropy of the calibrated probabilities of an answer.", _LOG),
-    _live(
-        "modality_presence", "fraction", "Share of the samples that have a modality.", _PROBE, higher_is_better=True
-    ),
+    _live("modality_presence", "fraction", "Share of the samples that have a modality.", _PROBE, higher_is_better=True),
     _live(
         "modality_drift",
         "fraction",

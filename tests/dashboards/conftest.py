@@ -39,9 +39,10 @@ def lived_in(filled: places.Place, tmp_path: Path) -> Iterator[places.Place]:
     made.database.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A real browser without a window. It is the machine's own, or the one that the variable CHROMIUM names."""
+    """A real browser without a window, no longer than a file of tests: while it is there, Playwright's event loop runs in
+    the main thread, where other tests want their own. It is the machine's own, or the one that the variable CHROMIUM names."""
     with sync_playwright() as driver:
         path = FOUND or driver.chromium.executable_path
         if not Path(path).exists():

@@ -12,8 +12,8 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "/versions/{version:int}": ("/versions/1", "/versions/2", "/versions/4"),
     "/compare": ("/compare?old=1&new=4",),
     "/rounds/{round:int}": ("/rounds/1", "/rounds/4"),
-    "/alerts/{alert:int}": ("/alerts/1",),
-    "/reports/{report:int}": ("/reports/1",),
+    "/alerts/{id:int}": ("/alerts/1",),
+    "/reports/{id:int}": ("/reports/1",),
     "/labels/disagree": ("/labels/disagree?sample=s-003",),
     "/data/sample": ("/data/sample?id=s-001",),
 }

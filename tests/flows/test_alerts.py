@@ -14,8 +14,9 @@ from db.repository import alerts, audit, notifications, outbox, silences
 from flows.cli import main
 from flows.reporter import SILENT
 from flows.settings import Settings
-from flows.steps.silencing import duration, silence
+from flows.steps.silencing import silence
 from flows.workspace import Workspace, open_workspace
+from monitoring.silence_words import duration
 from tests.flows.receivers import Hook, free_port
 from tests.flows.terminals import widen
 

@@ -51,7 +51,7 @@ def test_a_kill_before_the_commit_repeats_the_turn_and_tells_once(
     turn(timed, rules)
     clock.wait(seconds=60)
 
-    def killed(*_: object) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

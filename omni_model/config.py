@@ -78,7 +78,7 @@ class ModelConfig:
     links: Mapping[str, float] = field(default_factory=dict)
     """How strongly one group's tokens attend to another's before anything is learnt, by layer across modalities, e.g.
     {"0.image>audio": 0.0}: 1 (where nothing is named) leaves it, 2 doubles it, 0 cuts it for good. Groups are the
-    modalities and `instruction`, which holds the query too. `dcma` only."""
+    modalities and `instruction`, which holds the query too. `dcma` with a bias only."""
     encoder_options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Options of single encoders by modality, e.g. {"image": {"size": 64}}."""
 
@@ -113,8 +113,10 @@ class ModelConfig:
                 f"of {', '.join(groups)}, such as 0.{groups[0]}>{groups[-1]}."
             )
         check_range(f"links[{name}]", strength, 0.0, 100.0, "1 leaves it, 0 cuts it.")
-        if self.attention != "dcma":
-            raise ValueError(f"links need attention 'dcma', got {self.attention!r}. Leave them out.")
+        if self.attention != "dcma" or self.strength == "none":
+            raise ValueError(
+                f"links need attention 'dcma' with a bias, got {self.attention!r}, {self.strength!r}. Leave them out."
+            )
         if one == other and strength == 0:
             raise ValueError(f"links[{name}] would cut a group from itself. Cut it from others only.")
 

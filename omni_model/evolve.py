@@ -71,7 +71,7 @@ def propose(pick: Pick, parent: ModelConfig) -> ModelConfig:
         segments=pick("segments", tuple(dict.fromkeys((parent.segments, 4, 8, 12)))),
         instruction_tokens=pick("instruction_tokens", tuple(dict.fromkeys((parent.instruction_tokens, 1, 2, 4)))),
         scale=parent.scale if pick("scale.kept", (True, False)) else other_scale(parent.scale),
-        links=_links(pick, modalities, layers) if parent.attention == "dcma" else {},
+        links=_links(pick, modalities, layers) if parent.attention == "dcma" and parent.strength != "none" else {},
         encoder_options={n: dict(v) for n, v in parent.encoder_options.items() if n in {*modalities, "text"}},
     )
 

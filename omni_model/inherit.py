@@ -70,7 +70,7 @@ def _check(parent: ModelConfig, config: ModelConfig) -> None:
 
 def _keep_scale(have: dict[str, Tensor], parent: OmniModel, kept: ModelConfig, child: OmniModel) -> None:
     """Fold a change of the scale of the scores into the queries, so that the scores stay what they were."""
-    if kept.scale == child.config.scale or kept.attention == "seed":
+    if kept.scale == child.config.scale or kept.attention in ("seed", "late", "gated"):
         return
     groups = len(kept.modalities) + 1 if kept.scale == "article" else 1
     old = (kept.head_width / groups) ** -0.5

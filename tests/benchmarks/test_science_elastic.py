@@ -129,6 +129,7 @@ def test_the_table_puts_the_best_first_and_compares_by_pair() -> None:
 
     table = table_of("domain", {"elastic": runs(0.9, 0.8), "full": runs(0.7, 0.7), "joint": runs(0.95, 0.9)})
     assert [row[0] for row in table["rows"]] == ["joint", "elastic", "full"]
+    assert {len(row) for row in table["rows"]} == {len(table["head"])}
     assert table["rows"][2][2].startswith("+15.0")
     assert table["rows"][0][1] == f"{np.mean([0.95, 0.9]):.3f} ± {np.std([0.95, 0.9], ddof=1):.3f}"
 

@@ -26,6 +26,7 @@ def test_contenders_are_compared_by_seed_and_on_the_seeds_that_both_have() -> No
     table = table_of(several, [{"cpu_s": 4.0}, {"cpu_s": 6.0}])
     assert [row[:2] for row in table["rows"]] == [["default", "2"], ["evolved", "2"], [CONTENDERS[2], "1"]]
     assert table["rows"][1][-1] == "5"
+    assert {len(row) for row in table["rows"]} == {len(table["head"])}
 
 
 def test_a_proposal_is_told_by_what_it_changes() -> None:

@@ -42,7 +42,9 @@ def test_the_ratio_is_that_of_the_labels_at_which_the_mean_curves_reach_the_goal
     figures = figures_of(several, SETUP)
     assert figures["labels_to_95_ratio_to_random"]["value"] == pytest.approx(0.5)
     assert figures["labels_to_95_ratio_to_random"]["n"] == 2
-    assert table_of(several, SETUP)["rows"][0][0] == "margin"
+    table = table_of(several, SETUP)
+    assert table["rows"][0][0] == "margin"
+    assert {len(row) for row in table["rows"]} == {len(table["head"])}
 
 
 def test_a_curve_that_never_reaches_the_goal_has_no_ratio() -> None:

@@ -42,7 +42,7 @@ Say = Callable[[str], None]
 class Setup:
     """Sizes of a run. Half the default width, to fit the machine."""
 
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seeds: tuple[int, ...] = tuple(range(10))
     model: ModelConfig = field(default_factory=lambda: ModelConfig(width=48, heads=2, ffn_width=96))
     parent: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=5, patience=0, batch_rows=64))
     """Of the model that a search goes out from."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -191,7 +191,7 @@ class World:
             for name, part in wanted.items()
         }
         nothing = self.parts["first"].select([])
-        config = ElasticConfig(**{**asdict(setup.tune), **_shared(setup.first), "replay_share": 0.0})
+        config = replace(setup.tune, **_shared(setup.first), replay_share=0.0)
         tune(self.started, self.parts["first"], nothing, nothing, config, seed=seed)
         self._seed = seed
 

@@ -39,7 +39,9 @@ def move(
             f"Version {release.version} is no longer {release.state}: somebody else moved it. Look again."
         )
     if target in BLAMED and release.round_id is not None:
-        blame(session, release.round_id, reason=f"version {release.version} {target}: {why}", now=now)
+        blame(
+            session, release.round_id, reason=f"version {release.version} is {target.replace('_', ' ')}: {why}", now=now
+        )
     record_move(session, release.version, release.state, target, who=who, why=why, numbers=numbers or {}, now=now)
     if target != "awaiting_approval":
         trial_ends.end_of(session, release.version, target, who=who, why=why, now=now)

@@ -100,11 +100,11 @@ def queries(place: places.Place) -> dict[str, int]:
 
 
 def story() -> float:
-    """1 if the whole story passes in a real browser, else 0."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "tests/dashboards/test_story.py"], cwd=ROOT, check=False
-    )
-    return float(done.returncode == 0)
+    """1 if the whole story passes in a real browser, 0 if it fails or is skipped."""
+    command = [sys.executable, "-m", "pytest", "-q", "tests/dashboards/test_story.py"]
+    done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)
+    print(done.stdout)
+    return float(done.returncode == 0 and " passed" in done.stdout and " skipped" not in done.stdout)
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from dashboards.problems import Problem
 from dashboards.site import Site, Visit
-from dashboards.vitals import BASELINE
 from db.repository import measurements
 from monitoring.alerting import rule_file
 from monitoring.alerting.evaluating import Reading
@@ -19,6 +18,7 @@ from monitoring.alerting.replay import Replayed, replay
 from monitoring.alerting.rule import RuleSet
 from monitoring.alerting.rules_config import AlertingConfig
 from monitoring.measures.window import OF_FEEDBACK
+from monitoring.vitals import BASELINE
 
 MOST_KEPT = 50
 MOST_ROWS = 30_000

@@ -10,10 +10,11 @@ from urllib.parse import urlencode
 from dashboards.pages import Page
 from dashboards.site import Visit
 from dashboards.stretch import KINDS, RANGES, Stretch
-from dashboards.vitals import TITLES, rules_in_force
+from dashboards.vitals import rules_in_force
 from db.repository import series
 from monitoring.alerting.rule import Rule
 from monitoring.measures.live_catalogue import KNOWN
+from monitoring.vitals import TITLES
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Performance": (

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 from dashboards.pages import Nothing, Page
 from dashboards.site import Visit
-from dashboards.vitals import Vital, rules_in_force, vitals
+from dashboards.vitals import rules_in_force, vitals
 from db.records import Alert, Release, Round, Serving, Trial
 from db.records.glance import Glance
 from db.repository import alerts, glance, rounds, trials, versions
 from db.rounds import STEPS
 from monitoring.config import ProbationConfig
 from monitoring.probation import ProbationState
+from monitoring.vitals import Verdict, Vital, judged
 
 NEXT: dict[str, str] = {
     "opened": "choosing samples to label",
@@ -33,18 +33,6 @@ BEGAN: dict[str, str] = {
     "drift": "begun because of drift",
     "performance": "begun because answers got worse",
 }
-QUIET = timedelta(minutes=10)
-"""Without a measurement for so long, it is not known how it is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """The answer to: is it well?"""
-
-    state: str
-    """`good`, `look`, `bad` or `unknown`."""
-    words: str
-    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +91,7 @@ def overview(visit: Visit, asked: Nothing) -> Overview:
     open_round = rounds.resume_target(session)
     waiting = _waiting(versions.history(session, "awaiting_approval"), seen, open_round)
     return Overview(
-        verdict=judged(release, signs, open_alerts, fault, now),
+        verdict=judged(release.state if release else None, signs, open_alerts, fault, now),
         serving=serving,
         release=release,
         probation=_probation(visit, release, seen),
@@ -119,30 +107,6 @@ def overview(visit: Visit, asked: Nothing) -> Overview:
         num_steps=len(STEPS) - 1,
         waiting=waiting,
     )
-
-
-def judged(release: Release | None, signs: list[Vital], open_alerts: list[Alert], fault: str, now: datetime) -> Verdict:
-    """One sentence, the worst first; what is not known is not called well."""
-    firing = [alert for alert in open_alerts if alert.state == "firing" and alert.severity != "info"]
-    critical = [alert for alert in firing if alert.severity == "critical"]
-    reasons = tuple(f"{alert.name}: {alert.summary}" for alert in firing[:3])
-    if critical:
-        return Verdict(state="bad", words="Not well", reasons=reasons)
-    if release is None:
-        return Verdict(state="unknown", words="No version is in service", reasons=("Approve or train a first one.",))
-    if firing:
-        return Verdict(state="look", words="Something needs a look", reasons=reasons)
-    if fault:
-        return Verdict(state="unknown", words="It is not known whether it is well", reasons=(fault,))
-    last = max((sign.at for sign in signs if sign.at is not None), default=None)
-    if last is None or now - last > QUIET:
-        why = "Nothing was measured in the last ten minutes. `omniloop up` measures every minute."
-        return Verdict(state="unknown", words="It is not known whether it is well", reasons=(why,))
-    if release.state == "probation":
-        return Verdict(state="good", words="Well so far, on probation", reasons=())
-    unsure = [sign.title.lower() for sign in signs if sign.state == "no_data"]
-    told = (f"Not enough data on {', '.join(unsure)}.",) if unsure else ()
-    return Verdict(state="good", words="All is well" if not unsure else "Well, as far as it is known", reasons=told)
 
 
 def _rules(visit: Visit) -> tuple[Any, str]:

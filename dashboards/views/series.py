@@ -12,7 +12,7 @@ from dashboards.problems import Problem
 from dashboards.rendering import duration
 from dashboards.site import Visit
 from dashboards.stretch import Stretch
-from dashboards.vitals import BASELINE, rules_in_force
+from dashboards.vitals import rules_in_force
 from db.records import Baseline
 from db.records.series import Point
 from db.repository import measurements, series
@@ -20,6 +20,7 @@ from monitoring.alerting.rule import Rule
 from monitoring.measures.latency import quantile
 from monitoring.measures.live_catalogue import KNOWN
 from monitoring.measures.window import OF_FEEDBACK, OF_LOG
+from monitoring.vitals import BASELINE
 
 BASE_WINDOW_S = 900.0
 """What is measured of the log for pages, whatever the rules ask for."""

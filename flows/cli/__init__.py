@@ -19,6 +19,7 @@ from flows.cli import (
     rounds,
     rules,
     schedule,
+    status,
     trials,
     users,
 )
@@ -36,6 +37,7 @@ app = typer.Typer(
 loop.register(app)
 live.register(app)
 rules.register(app)
+status.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(edge.app, name="edge")
 app.add_typer(keys.app, name="keys")

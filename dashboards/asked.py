@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from io import BytesIO
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
 
 import multipart
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from dashboards.problems import Problem
 
@@ -18,6 +18,20 @@ Asked = TypeVar("Asked", bound=BaseModel)
 MAX_BODY_BYTES = 20 * 2**20
 """Bytes of a form at most, an imported file included."""
 MAX_FIELDS = 2_000
+MOST = 2**63 - 1
+"""The largest number of a row."""
+
+
+def _blank(value: Any) -> Any:
+    return None if value == "" else value
+
+
+Blank = BeforeValidator(_blank)
+"""A field that was left empty is None."""
+RowNumber = Annotated[int, Field(ge=1, le=MOST)]
+"""What a row is known by."""
+MaybeRow = Annotated[RowNumber | None, Blank]
+"""The same, or nothing where the field was left empty."""
 
 
 def parsed(model: type[Asked], values: Mapping[str, Any]) -> Asked:

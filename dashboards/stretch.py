@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from dashboards.asked import MaybeRow
+
 RANGES = {
     "1h": timedelta(hours=1),
     "6h": timedelta(hours=6),
@@ -15,10 +17,6 @@ RANGES = {
     "30d": timedelta(days=30),
 }
 KINDS = ("all", "domain", "task", "modalities", "modality", "pair", "version")
-
-
-def _none(value: Any) -> Any:
-    return None if value == "" else value
 
 
 def _moment(value: Any) -> Any:
@@ -48,7 +46,7 @@ class Stretch(BaseModel):
     by: Literal["all", "domain", "task", "modalities", "modality", "pair", "version"] = "all"
     only: str = Field(default="", max_length=200)
     """One slice of that kind; empty: each has its line."""
-    version: Annotated[int | None, BeforeValidator(_none), Field(ge=1)] = None
+    version: MaybeRow = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Stretch:

@@ -43,8 +43,9 @@ _NO_TABLES = "The tables are missing. Run `omniloop doctor`, or call Database.up
 
 _NO_SUCH = "A row refers to one that does not exist. Add that one first; nothing of this transaction was written."
 _NOT_ALLOWED = "A value is none of those allowed. Nothing of this transaction was written."
+_TOO_LARGE = "A number is larger than any that the database holds. Correct it; nothing of this transaction was written."
 
-DRIVER_ERRORS = (SQLAlchemyError, sqlite3.Error, psycopg.Error)
+DRIVER_ERRORS = (SQLAlchemyError, sqlite3.Error, psycopg.Error, OverflowError)
 """What `translate` is asked about."""
 
 
@@ -53,6 +54,8 @@ def translate(error: BaseException, *, url: str, mode: str) -> Exception | None:
 
     A `ValueError` of a column type (a naive datetime, a NUL in a text) comes out as itself.
     """
+    if isinstance(error, OverflowError):
+        return ValueError(_TOO_LARGE) if "SQLite INTEGER" in str(error) else None
     if isinstance(error, PoolTimeout):
         return DatabaseBusy(f"Database {url}: every connection is in use. Close sessions sooner, or use fewer threads.")
     if isinstance(error, DBAPIError):
@@ -87,6 +90,8 @@ def _from_postgres(cause: psycopg.Error, url: str, mode: str) -> Exception | Non
         return NotFound(f"{_NO_SUCH} ({str(cause).strip()})")
     if state == "23514":
         return ValueError(f"{_NOT_ALLOWED} ({str(cause).strip()})")
+    if state == "22003":
+        return ValueError(f"{_TOO_LARGE} ({str(cause).strip()})")
     if state == "25006" and mode == "read":
         return DatabaseUnavailable(f"Database {url}: {_READING}")
     if state == "42P01":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 from starlette.responses import RedirectResponse, Response
 
+from dashboards.asked import MaybeRow, RowNumber
 from dashboards.pages import File, Page
 from dashboards.site import Visit
 from dashboards.vitals import rules_in_force
@@ -31,13 +32,13 @@ LENGTHS = ("30m", "1h", "4h", "1d", "7d")
 class Asked(BaseModel):
     """Which part of the history."""
 
-    before: Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value), Field(ge=1)] = None
+    before: MaybeRow = None
 
 
 class One(BaseModel):
     """Which alert."""
 
-    id: int = Field(ge=1)
+    id: RowNumber
 
 
 class Of(BaseModel):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
+from dashboards.asked import MaybeRow
 from dashboards.pages import Page
 from dashboards.site import Visit
 from db.records import AuditEntry
@@ -19,8 +20,8 @@ class Filter(BaseModel):
 
     who: str = ""
     subject: str = ""
-    version: int | None = Field(default=None, ge=1)
-    before: int | None = Field(default=None, ge=1)
+    version: MaybeRow = None
+    before: MaybeRow = None
     """Only lines with smaller ids: the next page."""
 
 

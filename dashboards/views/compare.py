@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from dashboards.asked import RowNumber
 from dashboards.evidence import (
     KINDS,
     Change,
@@ -23,7 +24,6 @@ from dashboards.evidence import (
 from dashboards.pages import Page
 from dashboards.samples import ShownSample, shown
 from dashboards.site import Visit
-from dashboards.views.deciding import MOST
 from db.errors import NotFound
 from db.records import Agreement, Release, Round, Task
 from db.repository import mirrors, rounds, samples, tasks, versions
@@ -37,8 +37,8 @@ PER_PAGE = 10
 class Which(BaseModel):
     """The two, and which differences to show."""
 
-    old: int = Field(ge=1, le=MOST)
-    new: int = Field(ge=1, le=MOST)
+    old: RowNumber
+    new: RowNumber
     kind: Literal["all", "lost", "won", "both"] = "all"
     page: int = Field(default=1, ge=1, le=1_000_000)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 
+from dashboards.asked import MaybeRow
 from dashboards.pages import Action, Form, Page, check_seen
 from dashboards.site import Deed, Done, Visit
 from db.records import Fault, Ingest, StoredSample
@@ -14,7 +15,6 @@ from db.records.stock import QuarantinedRound, SourceCount
 from db.repository import ingests, rounds, stock, tasks
 
 PER_PAGE = 50
-NumberAsked = Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value)]
 
 
 class Sought(BaseModel):
@@ -37,7 +37,7 @@ class FaultsAsked(BaseModel):
     """Which faults to list."""
 
     manifest: str = ""
-    before: NumberAsked = Field(default=None, ge=1)
+    before: MaybeRow = None
 
 
 class LiftForm(Form):

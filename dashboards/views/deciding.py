@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from dashboards.asked import MOST
 from dashboards.offers import token
 from dashboards.pages import Action, Form, check_seen
 from dashboards.site import Deed, Done
@@ -19,9 +20,6 @@ from db.repository import releases, trials, versions
 from db.repository.checks import check_another_person
 from db.repository.common import hold_the_loop
 from db.trials import Mode
-
-MOST = 2**63 - 1
-"""The largest number that the database holds."""
 
 
 class Decision(Form):

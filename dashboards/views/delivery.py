@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 
+from dashboards.asked import MaybeRow
 from dashboards.pages import Action, Form, Page, check_seen
 from dashboards.problems import Problem
 from dashboards.site import Deed, Done, Visit
@@ -20,7 +20,7 @@ PER_PAGE = 50
 class Asked(BaseModel):
     """Which part of the list."""
 
-    before: Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value), Field(ge=1)] = None
+    before: MaybeRow = None
 
 
 class RetryForm(Form):

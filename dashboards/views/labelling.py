@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
+from dashboards.asked import Blank, MaybeRow
 from dashboards.label_keys import keys_of
 from dashboards.pages import Action, Form, Page
 from dashboards.samples import ShownSample, shown
@@ -19,7 +20,6 @@ from db.repository import disagreements, label_queue, labelling, labels, samples
 
 REMEMBERED = timedelta(hours=12)
 """How long ago one's last answer may be to be shown, to be undone."""
-Blank = BeforeValidator(lambda value: None if value == "" else value)
 SAID = {
     "labelled": "",
     "confirmed": "There was a label already, from somebody else, and you said the same: it stands.",
@@ -33,8 +33,8 @@ class Working(BaseModel):
     """What somebody has set out to label, and since when they sit here."""
 
     task: str = ""
-    round: Annotated[int | None, Blank] = Field(default=None, ge=1)
-    since: Annotated[float | None, Blank] = Field(default=None, ge=0, le=1e11)
+    round: MaybeRow = None
+    since: Annotated[Annotated[float, Field(ge=0, le=1e11)] | None, Blank] = None
     """Seconds since 1970 at which this sitting began."""
 
     @property

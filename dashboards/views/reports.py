@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel
 from starlette.responses import FileResponse, Response
 
+from dashboards.asked import MaybeRow, RowNumber
 from dashboards.pages import File, Page
 from dashboards.problems import Problem
 from dashboards.site import Visit
@@ -31,13 +31,13 @@ _making = threading.Lock()
 class Asked(BaseModel):
     """Which reports."""
 
-    version: Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value), Field(ge=1)] = None
+    version: MaybeRow = None
 
 
 class One(BaseModel):
     """Which report."""
 
-    id: int = Field(ge=1)
+    id: RowNumber
 
 
 @dataclass(frozen=True, kw_only=True)

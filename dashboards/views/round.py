@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from dashboards.asked import RowNumber
 from dashboards.pages import Action, Form, Page, check_seen
 from dashboards.samples import ShownSample, shown
 from dashboards.site import Deed, Done, Visit
@@ -23,7 +24,7 @@ SHOWN = 8
 class Which(BaseModel):
     """Which round, and under which other limits to judge it again."""
 
-    round: int = Field(ge=1)
+    round: RowNumber
     max_relative_fall: float | None = Field(default=None, gt=0, lt=1, allow_inf_nan=False)
     confidence: float | None = Field(default=None, gt=0.5, lt=1, allow_inf_nan=False)
 

@@ -8,10 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from dashboards.asked import RowNumber
 from dashboards.pages import File
 from dashboards.site import Visit
 from db.records import Round
@@ -31,7 +32,7 @@ CHARTS: Mapping[str, tuple[str, str, Mapping[str, tuple[str, str]]]] = {
 class Which(BaseModel):
     """Of which round."""
 
-    round: int = Field(ge=1)
+    round: RowNumber
 
 
 def told(session: Session, round_: Round, chart: str) -> dict[str, Any]:

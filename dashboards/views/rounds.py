@@ -8,6 +8,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
+from dashboards.asked import MaybeRow
 from dashboards.pages import Action, Form, Page, check_seen
 from dashboards.site import Deed, Done, Site, Visit
 from dashboards.views.overview import BEGAN, NEXT
@@ -22,7 +23,7 @@ ALIVE_S = 60.0
 class Asked(BaseModel):
     """Which rounds to show."""
 
-    before: int | None = Field(default=None, ge=1)
+    before: MaybeRow = None
     """Only rounds with smaller numbers: the next page."""
 
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from dashboards.asked import RowNumber
 from dashboards.confusion import Confusion, confusion_of
 from dashboards.evidence import Change, change_of, read_comparisons, sheet_of
 from dashboards.offers import Offer, Standing, offers
 from dashboards.pages import Page
 from dashboards.site import Site, Visit
-from dashboards.views.deciding import MOST
 from db.errors import BlobError, NotFound
 from db.records import Agreement, AuditEntry, Release, Report, Round, Serving, Trial
 from db.records.artefacts import MSN, Artefact
@@ -40,7 +40,7 @@ CARD = "card"
 class Which(BaseModel):
     """The version's number."""
 
-    version: int = Field(ge=1, le=MOST)
+    version: RowNumber
 
 
 @dataclass(frozen=True, kw_only=True)

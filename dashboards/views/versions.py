@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
+from dashboards.asked import MaybeRow
 from dashboards.pages import Page
 from dashboards.site import Visit
 from db.records import AuditEntry, Release, Serving, Trial
@@ -20,7 +21,7 @@ class Filter(BaseModel):
     """Which versions to show."""
 
     state: State | None = None
-    before: int | None = Field(default=None, ge=1, le=2**63 - 1)
+    before: MaybeRow = None
     """Only versions below this one: the next page."""
 
 

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from db.engine import Database
-from db.errors import DatabaseBusy, DatabaseUnavailable, SchemaMismatch
-from db.repository import releases, samples, tasks, triggers
+from db.errors import DatabaseBusy, DatabaseUnavailable, NotFound, SchemaMismatch
+from db.repository import releases, rounds, samples, tasks, triggers
 from db.repository.common import hold_the_loop
 from tests.db.builders import NOW, TASK, accepted, add_samples, candidate, sample
 
@@ -114,6 +114,11 @@ def test_a_moment_without_a_time_zone_is_refused(database: Database) -> None:
 def test_a_value_that_json_cannot_say_is_refused(database: Database) -> None:
     with pytest.raises(ValueError, match="object cannot be remembered"), database.write() as session:
         triggers.request(session, "drift", now=NOW, detail={"what": object()})
+
+
+def test_a_number_that_no_row_can_have_is_told_and_is_no_fault(database: Database) -> None:
+    with pytest.raises((ValueError, NotFound), match="larger than any|no round"), database.read() as session:
+        rounds.get_round(session, 10**20)
 
 
 def test_missing_tables_are_told_as_such(empty_url: str) -> None:

@@ -117,7 +117,7 @@ def test_a_value_that_json_cannot_say_is_refused(database: Database) -> None:
 
 
 def test_a_number_that_no_row_can_have_is_told_and_is_no_fault(database: Database) -> None:
-    with pytest.raises((ValueError, NotFound), match="larger than any|no round"), database.read() as session:
+    with pytest.raises((ValueError, NotFound), match=r"larger than any|no round"), database.read() as session:
         rounds.get_round(session, 10**20)
 
 

@@ -26,7 +26,7 @@ from rich.table import Table
 from benchmarks.harness import RESULTS, Figure, quick, write_results
 from benchmarks.science_claims import claims
 
-PARTS = ("dcma", "balance", "speed", "selection", "elastic", "evolve")
+PARTS = ("dcma", "balance", "speed", "selection", "elastic", "profiler", "evolve")
 HEADLINE = (
     "dcma_minus_joint_attention_points",
     "mbl_gain_relative",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,8 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "dcma, head scale": {"scale": "head"},
 }
 """Compared at equal width, with DCMA's learning rate: what a part costs is part of the question."""
-RATES = (4e-3, 8e-3, 1.6e-2)
-"""The whole tuning budget of a contender: three learning rates, judged on the validation split."""
+RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)
+"""The whole tuning budget of a contender: four learning rates, judged on the validation split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class Setup:
     )
     model: ModelConfig = field(default_factory=lambda: ModelConfig(width=24, heads=2, ffn_width=48))
     train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=12, batch_rows=64, patience=0))
-    epochs: Mapping[str, int] = field(default_factory=lambda: {"easy-VQA": 4, "Tux Paint": 4})
+    epochs: Mapping[str, int] = field(default_factory=lambda: {"easy-VQA": 6, "Tux Paint": 4})
     """Where they differ from `train`."""
     rates: tuple[float, ...] = RATES
     tuning_seeds: tuple[int, ...] = (100, 101)
@@ -83,7 +84,7 @@ QUICK = Setup(
 )
 WORLDS: Mapping[str, Callable[[int, int | None], World]] = {
     "tri-digits": digits,
-    "easy-VQA": questions,
+    "easy-VQA": partial(questions, train=12_000),
     "Tux Paint": stamps,
 }
 CORRUPTION = {"image": 0.5, "audio": 1.0, "text": 0.6}

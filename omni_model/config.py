@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from omni_model.balance_config import BalanceConfig
+from omni_model.profile_config import ProfileConfig
 
 Attention = Literal["dcma", "seed", "joint", "multiway", "gated", "late"]
 Strength = Literal["dynamic", "static", "none"]
@@ -234,6 +235,10 @@ class ElasticConfig(TrainConfig):
     """`interaction`: only the interaction layers move. `sandwich`: the encoders' last projections too. `full`: all."""
     also: tuple[str, ...] = ()
     """Further module paths that may move, e.g. ("encoders.audio",)."""
+    only: tuple[str, ...] = ()
+    """If not empty, the module paths below the interaction layers that move, e.g. ("layers.head",)."""
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
+    """A time budget, within which short trials choose `only` and `epochs`; `epochs` above is then the most."""
     replay_share: float = 0.25
     """Share of each batch that is drawn from earlier rows, against forgetting."""
     own_share: float = 0.45
@@ -246,6 +251,8 @@ class ElasticConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("mode", self.mode, get_args(Mode))
+        if self.only and (self.mode != "interaction" or self.also):
+            raise ValueError("only narrows the interaction layers, mode and also widen them. Set one of them.")
         check_range("replay_share", self.replay_share, 0.0, 0.95, "0.5 is usual.")
         check_range("own_share", self.own_share, 0.0, 0.95 - self.replay_share, "Leave room for the new rows.")
         check_range("own_confidence", self.own_confidence, 0.0, 1.0, "0.9 is usual.")

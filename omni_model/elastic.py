@@ -18,7 +18,14 @@ from omni_model.protocol import LoopModel
 
 
 def moving_paths(model: LoopModel, config: ElasticConfig) -> tuple[str, ...]:
-    """The module paths that this tuning may move."""
+    """The module paths that this tuning may move. Raises `ValueError` if `only` leaves the interaction layers."""
+    if config.only:
+        outside = [path for path in config.only if not is_under(path, model.interaction)]
+        if outside:
+            raise ValueError(
+                f"{', '.join(outside)} is no interaction layer. Name paths below {', '.join(model.interaction)}."
+            )
+        return config.only
     everything = tuple(name for name, _ in model.named_children())
     by_mode = {
         "interaction": model.interaction,

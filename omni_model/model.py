@@ -146,6 +146,7 @@ class OmniModel(LoopModel):
         self.config = config
         self.interaction = ("layers",)
         self.shared = ("layers.head",)
+        self.depths = (("layers.head",), ("layers.across", "layers.pool", "layers.head"), self.interaction)
         parts = ("encoders", "layers.position", "layers.pool")
         self.own = {name: tuple(f"{part}.{name}" for part in parts) for name in config.modalities}
         self.encoders = build_encoders(config)

@@ -71,6 +71,8 @@ class LoopModel(nn.Module, ABC):
     """Further module paths for the `sandwich` mode: the last projections of the encoders."""
     shared: tuple[str, ...] = ()
     """Module paths that the loss of every modality reaches, where DWA takes its gradients; empty: `interaction`."""
+    depths: tuple[tuple[str, ...], ...] = ()
+    """Choices of how much of `interaction` moves, each within the next; the last is all of it. Empty: that alone."""
     own: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     """By modality, module paths that serve it alone, whose gradients OGM-GE and MMPareto change."""
 

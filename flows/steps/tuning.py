@@ -19,6 +19,7 @@ from db.repository import labels, lineage, rounds, samples, versions
 from flows.failpoints import failpoint
 from flows.steps.curves import Curves
 from flows.steps.models import load_version, materialise, new_model, task_specs
+from flows.steps.profiling import within_budget
 from flows.steps.stored import load_labelled, load_samples
 from flows.workspace import Workspace
 from omni_model import checkpoint
@@ -83,23 +84,21 @@ def tune_round(ws: Workspace, round_: Round) -> Round:
     model = load_version(ws, round_.base_version)
     config = ws.settings.elastic
     place = training_folder(ws, round_, new, replay, val, [sample.id for sample in unlabelled], config)
+    seed = ws.settings.loop.seed + round_.id
+    sets = (
+        features_for(model, config, [*load_labelled(ws, new), *load_samples(ws, unlabelled)]),
+        features_for(model, config, load_labelled(ws, replay)),
+        features_for(model, config, load_labelled(ws, val)),
+    )
+    config, profile = within_budget(ws, place, model, sets, config, seed)
     with epochs_shown(ws, "tune", config.epochs, Curves(ws, round_, place.name)) as on_epoch:
-        report = tune(
-            model,
-            features_for(model, config, [*load_labelled(ws, new), *load_samples(ws, unlabelled)]),
-            features_for(model, config, load_labelled(ws, replay)),
-            features_for(model, config, load_labelled(ws, val)),
-            config,
-            seed=ws.settings.loop.seed + round_.id,
-            on_epoch=on_epoch,
-            checkpoint_dir=place,
-        )
+        report = tune(model, *sets, config, seed=seed, on_epoch=on_epoch, checkpoint_dir=place)
     with ws.database.read() as session:
         known = {member.sample_id for member in rounds.round_samples(session, round_.id)}
     members = [RoundSample(sample_id=entry.sample.id, role="arrived") for entry in new if entry.sample.id not in known]
     members += [RoundSample(sample_id=entry.sample.id, role="replay") for entry in replay]
     base = parent.base_digest or parent.digest
-    return store(ws, round_, model, report, members, base_digest=base)
+    return store(ws, round_, model, report, members, base_digest=base, profile=profile)
 
 
 def check_base(ws: Workspace, round_: Round) -> None:
@@ -147,6 +146,7 @@ def store(
     report: FitReport,
     members: Sequence[RoundSample],
     base_digest: str | None,
+    profile: dict[str, Any] | None = None,
 ) -> Round:
     """Keep the trained model in the blob store and move the round to ``tuned``."""
     failpoint("tune.trained")
@@ -165,7 +165,7 @@ def store(
         "bytes": sum(path.stat().st_size for path in folder.iterdir()),
         "num_new": sum(member.role != "replay" for member in members),
         "fit": report_json(report),
-    }
+    } | ({"profile": profile} if profile else {})
     with ws.database.write() as session:
         rounds.add_round_samples(session, round_.id, members)
         moved = rounds.advance(session, round_.id, "tuned", outputs, now=ws.clock())

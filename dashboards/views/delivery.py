@@ -93,7 +93,7 @@ PARTS = (
         template="deliveries.html",
         build=overview,
         asks=Asked,
-        topics=("alerts", "audit", "measurements"),
+        topics=("alerts", "audit", "measurements", "deliveries"),
     ),
     Action(path="/alerts/deliveries/{id:int}/retry", role="operator", form=RetryForm, do=retry),
     Action(path="/alerts/test", role="operator", form=TestForm, do=test),

@@ -20,6 +20,12 @@ ALIVE_S = 60.0
 """Seconds since its last sign after which the pulse is taken to be gone; it gives one every few seconds."""
 
 
+WITHDRAWAL = (
+    "No round answers this request. One that is open goes on. What a watch asked for may be asked for again when new "
+    "data still call for it."
+)
+
+
 class Asked(BaseModel):
     """Which rounds to show."""
 
@@ -61,6 +67,8 @@ class Rounds:
 
     lines: list[Line]
     waiting: list[Trigger]
+    withdrawal: str
+    """What withdrawing one of them will do."""
     effect: str
     """What asking for a round now will do."""
     seen: str
@@ -81,6 +89,7 @@ def list_all(visit: Visit, asked: Asked) -> Rounds:
     return Rounds(
         lines=[line(round_, labels.get(round_.id, (0, 0)), made.get(round_.id), visit.now) for round_ in shown],
         waiting=triggers.pending(session),
+        withdrawal=WITHDRAWAL,
         effect=effect_of_asking(current, base, pulse),
         seen=standing(current),
         pulse=pulse,
@@ -149,6 +158,22 @@ def ask(deed: Deed, form: AskForm) -> Done:
     return Done(message=f"{told} {why_nothing_starts(deed.site, deed.now)}".strip(), to="/rounds")
 
 
+def withdraw(deed: Deed, form: AskForm) -> Done:
+    """Take a request back that waits."""
+    number = int(deed.path["request"])
+    with deed.site.database.write() as session:
+        trigger = triggers.get(session, number)
+        if trigger.taken_at is None:
+            check_seen(form.seen, asked_for(trigger))
+        triggers.withdraw(session, number, who=deed.person.name, why=form.why, now=deed.now)
+    return Done(message=f"The request ({trigger.kind.replace('_', ' ')}) is withdrawn.", to="/rounds")
+
+
+def asked_for(trigger: Trigger) -> str:
+    """What somebody who withdraws a request has seen."""
+    return f"asked for {trigger.num_requests} times"
+
+
 def seen_now(session: Session) -> str:
     """What `standing` says now."""
     return standing(rounds.resume_target(session))
@@ -159,4 +184,5 @@ PARTS = (
         path="/rounds", title="Rounds", template="rounds.html", build=list_all, asks=Asked, topics=("rounds", "labels")
     ),
     Action(path="/rounds/ask", role="operator", form=AskForm, do=ask),
+    Action(path="/rounds/requests/{request:int}/withdraw", role="operator", form=AskForm, do=withdraw),
 )

@@ -14,6 +14,7 @@ from db.models import (
     DisagreementRow,
     LabelRow,
     MeasurementRow,
+    OutboxRow,
     QueueRow,
     RoundRow,
     ServingRow,
@@ -21,8 +22,11 @@ from db.models import (
     TrialRow,
     TriggerRow,
 )
+from db.repository import notifications
 
 _OPEN_ALERTS = AlertRow.resolved_at.is_(None)
+_NOTICES = (OutboxRow.kind == notifications.KIND) & OutboxRow.done_at.is_(None)
+_WAITING = _NOTICES & OutboxRow.dead_at.is_(None)
 _LOOKS: Mapping[str, Select[Any]] = {
     "serving": select(ServingRow.generation),
     "trial": select(func.max(TrialRow.id)),
@@ -30,6 +34,7 @@ _LOOKS: Mapping[str, Select[Any]] = {
     "round": select(func.max(RoundRow.id)),
     "step": select(RoundRow.updated_at).order_by(RoundRow.id.desc()).limit(1),
     "request": select(func.max(TriggerRow.id)),
+    "asked": select(func.sum(TriggerRow.num_requests)).where(TriggerRow.taken_at.is_(None)),
     "label": select(func.max(LabelRow.id)),
     "queued": select(func.max(QueueRow.id)),
     "waiting": select(func.count()).select_from(QueueRow).where(QueueRow.done_at.is_(None)),
@@ -39,16 +44,21 @@ _LOOKS: Mapping[str, Select[Any]] = {
     "judged": select(func.max(AlertRow.updated_at)).where(_OPEN_ALERTS),
     "silence": select(func.max(SilenceRow.id)),
     "measured": select(func.max(MeasurementRow.id)),
+    "message": select(func.max(OutboxRow.id)),
+    "undelivered": select(func.count()).select_from(OutboxRow).where(_WAITING),
+    "tried": select(func.sum(OutboxRow.attempts)).where(_WAITING),
+    "dead": select(func.count()).select_from(OutboxRow).where(_NOTICES, OutboxRow.dead_at.is_not(None)),
 }
 """Each is a look at the end of an index or at very few rows."""
 
 TOPICS: Mapping[str, tuple[str, ...]] = {
     "versions": ("serving", "trial", "audit"),
-    "rounds": ("round", "step", "request"),
+    "rounds": ("round", "step", "request", "asked"),
     "labels": ("label", "queued", "waiting", "contested"),
     "alerts": ("alert", "open", "judged", "silence"),
     "measurements": ("measured",),
     "audit": ("audit",),
+    "deliveries": ("message", "undelivered", "tried", "dead"),
 }
 """What one may wait for, and the looks that show it."""
 

@@ -7,10 +7,12 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from db.errors import IllegalMove, NotFound
 from db.models import TriggerRow
 from db.models.loop import WAITING
 from db.records import Trigger
 from db.records.loop import Json
+from db.repository import audit
 from db.repository.common import fetch_all, fetch_one, hold_the_loop, insert_into, rows_of, write
 
 
@@ -52,6 +54,36 @@ def take_trigger(session: Session, *, now: datetime, round_id: int | None = None
     ids = [trigger.id for trigger in pending(session)]
     write(session, update(TriggerRow).where(TriggerRow.id.in_(ids)).values(taken_at=now, round_id=round_id))
     return tuple(fetch_all(session, Trigger, rows_of(TriggerRow).where(TriggerRow.id.in_(ids)).order_by(TriggerRow.id)))
+
+
+def withdraw(session: Session, trigger_id: int, *, who: str, why: str, now: datetime) -> Trigger:
+    """Take a request back, with every one that it counts. `NotFound`, or `IllegalMove` if it does not wait any more."""
+    hold_the_loop(session)
+    found = get(session, trigger_id)
+    if found.taken_at is not None:
+        by = f"round {found.round_id} answers it" if found.round_id else "it was withdrawn"
+        raise IllegalMove(f"Request {trigger_id} does not wait any more: {by}. There is nothing to withdraw.")
+    write(session, update(TriggerRow).where(TriggerRow.id == trigger_id).values(taken_at=now))
+    numbers = {"kind": found.kind, "num_requests": found.num_requests}
+    audit.add(
+        session,
+        who=who,
+        action="withdraw",
+        subject="request",
+        subject_id=trigger_id,
+        why=why,
+        numbers=numbers,
+        now=now,
+    )
+    return get(session, trigger_id)
+
+
+def get(session: Session, trigger_id: int) -> Trigger:
+    """The request with this id; `NotFound` if there is none."""
+    found = fetch_one(session, Trigger, rows_of(TriggerRow).where(TriggerRow.id == trigger_id))
+    if found is None:
+        raise NotFound(f"There is no request {trigger_id}. `omniloop rounds requests` lists those that wait.")
+    return found
 
 
 def list_triggers(session: Session, *, limit: int = 100) -> list[Trigger]:

@@ -9,7 +9,9 @@ from rich.table import Table
 
 from flows.cli.common import console, person, show_table, workspace
 
-app = typer.Typer(help="Rounds: list, show, judge again, cancel, lift a quarantine.", no_args_is_help=True)
+app = typer.Typer(
+    help="Rounds: list, show, judge again, cancel, lift a quarantine; requests for one that wait.", no_args_is_help=True
+)
 RoundId = Annotated[int, typer.Argument(help="The round's number.")]
 
 
@@ -83,6 +85,38 @@ def cancel(
     with workspace() as ws:
         cancel_round(ws, round_id, who=who or person(), why=why)
     console.print(f"Round {round_id} is cancelled.", highlight=False)
+
+
+@app.command("requests")
+def requests() -> None:
+    """Requests for a round that wait, the oldest first. The next round answers all of them."""
+    from db.repository import triggers
+
+    with workspace() as ws, ws.database.read() as session:
+        waiting = triggers.pending(session)
+    if not waiting:
+        console.print("No request waits. `omniloop retrain` runs a round now.", highlight=False)
+        return
+    table = Table("request", "kind", "asked for", "last (UTC)", "who", "why")
+    for entry in waiting:
+        who, why = (str(entry.detail.get(name, "") or "–") for name in ("who", "why"))
+        times = "once" if entry.num_requests == 1 else f"{entry.num_requests} times"
+        table.add_row(str(entry.id), entry.kind, times, f"{entry.last_requested_at:%Y-%m-%d %H:%M:%S}", who, why)
+    show_table(table)
+
+
+@app.command("withdraw")
+def withdraw(
+    request_id: Annotated[int, typer.Argument(help="The request's number, as `omniloop rounds requests` shows it.")],
+    why: Annotated[str, typer.Option(help="Why no round is wanted.")],
+    who: Annotated[str, typer.Option(help="Your name in the audit trail.")] = "",
+) -> None:
+    """Take a request for a round back that waits. An open round goes on."""
+    from db.repository import triggers
+
+    with workspace() as ws, ws.database.write() as session:
+        triggers.withdraw(session, request_id, who=who or person(), why=why, now=ws.clock())
+    console.print(f"Request {request_id} is withdrawn.", highlight=False)
 
 
 @app.command("lift-quarantine")

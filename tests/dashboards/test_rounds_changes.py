@@ -69,6 +69,39 @@ def test_asking_while_a_round_was_opened_meanwhile_is_refused(lived_in: Place) -
         assert browser.post("/rounds/ask", data={"why": "", "seen": ""}).status_code == 422
 
 
+def test_a_request_that_waits_is_withdrawn_with_a_line_in_the_trail(lived_in: Place) -> None:
+    with lived_in.database.read() as session:
+        (waiting,) = triggers.pending(session)
+    path, form = (
+        f"/rounds/requests/{waiting.id}/withdraw",
+        {"why": "the camera was covered", "seen": "asked for 1 times"},
+    )
+    with lived_in.as_("viewer") as browser:
+        assert "/withdraw" not in browser.get("/rounds").text
+        assert browser.post(path, data=form).status_code == 403
+    with lived_in.as_("operator") as browser:
+        assert path in browser.get("/rounds").text
+        assert browser.post(path, data=form).status_code == 303
+        assert path not in browser.get("/rounds").text
+        again = browser.post(path, data=form)
+        assert (again.status_code, "it was withdrawn" in again.text) == (409, True)
+        assert browser.post("/rounds/requests/99/withdraw", data=form).status_code == 404
+    with lived_in.database.read() as session:
+        assert triggers.pending(session) == []
+        (line,) = audit.history(session, subject="request", subject_id=waiting.id)
+    assert (line.who, line.action, line.why) == ("operator", "withdraw", "the camera was covered")
+
+
+def test_a_request_that_somebody_joined_meanwhile_is_not_withdrawn_unseen(lived_in: Place) -> None:
+    with lived_in.database.write() as session:
+        (waiting,) = triggers.pending(session)
+        triggers.request(session, waiting.kind, now=lived_in.clock())
+    path, form = f"/rounds/requests/{waiting.id}/withdraw", {"why": "x", "seen": "asked for 1 times"}
+    with lived_in.as_("operator") as browser:
+        assert browser.post(path, data=form).status_code == 409
+        assert browser.post(path, data=form | {"seen": "asked for 2 times"}).status_code == 303
+
+
 # -- ending -----------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from db.engine import Database
 from db.errors import NotFound
 from db.records import OutboxMessage
-from db.repository import outbox
+from db.repository import changes, outbox
 from tests.db.builders import NOW, later
 
 
@@ -96,3 +96,20 @@ def test_a_message_that_kills_every_worker_is_set_aside(database: Database) -> N
 def test_an_unknown_message_is_told_as_such(database: Database) -> None:
     with database.write() as session, pytest.raises(NotFound, match="no outbox message 5"):
         outbox.done(session, 5, now=NOW)
+
+
+def test_who_watches_deliveries_sees_each_turn_of_them(database: Database) -> None:
+    with database.write() as session:
+        seen = [changes.tokens(session)["deliveries"]]
+        put(session, "a")
+        seen.append(changes.tokens(session)["deliveries"])
+        (message,) = claim(session, 0)
+        outbox.fail(session, message.id, error="refused", now=later(1), max_attempts=2)
+        seen.append(changes.tokens(session)["deliveries"])
+        (message,) = claim(session, 3600)
+        outbox.fail(session, message.id, error="refused", now=later(3601), max_attempts=2)
+        seen.append(changes.tokens(session)["deliveries"])
+        outbox.revive(session, message.id, now=later(3602))
+        outbox.done(session, message.id, now=later(3603))
+        seen.append(changes.tokens(session)["deliveries"])
+    assert len(set(seen)) == len(seen)

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import typer
 
-from db.repository import rounds
+from db.repository import rounds, triggers
 from flows.cli import app, main
 from flows.home import exclusive
+from flows.steps.requesting import request_round
 from flows.steps.rounds import run_round
 from flows.telemetry import OFF
 from flows.workspace import Workspace
@@ -179,6 +180,23 @@ def test_rounds_are_listed_shown_and_judged_again(run: Run, ws: Workspace, right
     assert strict.startswith("Then: accept. Under 0.0% at 95%: ")
     assert "accept." not in strict.splitlines()[0].partition("95%")[2]
     assert run("rounds", "show", 9).code == 1
+
+
+def test_requests_for_a_round_are_listed_and_withdrawn(run: Run, ws: Workspace) -> None:
+    assert run("rounds", "requests").out == "No request waits. `omniloop retrain` runs a round now.\n"
+    request_round(ws, "manual", who="bob", why="new kiosk")
+    request = next(iter(waiting_requests(ws)))
+    assert "new kiosk" in run("rounds", "requests").out
+    gone = run("rounds", "withdraw", request, "--why", "the kiosk is broken", "--who", "ann")
+    assert gone.out == f"Request {request} is withdrawn.\n"
+    assert waiting_requests(ws) == []
+    again = run("rounds", "withdraw", request, "--why", "again")
+    assert (again.code, again.err.count("\n"), "it was withdrawn" in again.err) == (1, 1, True)
+
+
+def waiting_requests(ws: Workspace) -> list[int]:
+    with ws.database.read() as session:
+        return [trigger.id for trigger in triggers.pending(session)]
 
 
 def test_versions_are_listed_shown_compared_and_moved_with_who_and_why(

@@ -13,6 +13,7 @@ from flows.settings import Settings
 from flows.steps.ruling import read_rules, reset_rules, save_rules, text_in_force
 from flows.steps.telling import page_of
 from flows.workspace import Workspace, open_workspace
+from monitoring.alerting import rule_file
 from monitoring.alerting.reading import RulesError, default_text, parse_rules
 from tests.flows.rules.turns import RULES
 
@@ -79,3 +80,16 @@ def test_notices_name_the_alert_s_page_where_there_are_pages(home: Workspace) ->
     public = {"is_https": True, "names": ["loop.example.org"]}
     assert known_address(Settings.load(home=home.home, dashboard=public)) == "https://loop.example.org"
     database.close()
+
+
+def test_a_file_that_cannot_be_changed_leaves_no_line_in_the_trail(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rule_file, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        save_rules(home, text_in_force(home).text, who="ann", why="stricter")
+    with home.database.read() as session:
+        assert audit.history(session, subject="rules") == []

@@ -17,7 +17,7 @@ def test_the_page_says_so_when_no_prefect_is_there(place: Place) -> None:
     with place.as_("operator") as browser:
         page = browser.get("/schedules")
         assert page.status_code == 200
-        assert "No Prefect runs here: `omniloop up` starts one" in page.text
+        assert "No Prefect runs here: <code>omniloop up</code> starts one" in page.text
         assert 'href="/rounds"' in page.text
         refused = browser.post("/schedules/add", data=NIGHTLY)
     assert refused.status_code == 503

@@ -114,8 +114,9 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
 NOTES = (
     "Equal parameters: the width of the feed-forward networks is set so that each contender has as many parameters as "
     "DCMA; the table says how many. Parts left out and `joint, same width` keep DCMA's width of the networks instead.",
-    f"Equal tuning: each contender's learning rate is the best of {', '.join(map(str, RATES))} (easy-VQA: 0.001, 0.002, "
-    "0.004) on the validation split of seeds that are not among those reported; parts left out take DCMA's. The test split was predicted once a run.",
+    f"Equal tuning: each contender's learning rate is the best of {', '.join(map(str, RATES))} (easy-VQA: 0.001, "
+    "0.002, 0.004) on the validation split of seeds that are not among those reported; parts left out take DCMA's. The "
+    "test split was predicted once a run.",
     "Corrupted: noise of half the range on pictures, four times a sound's own strength, 60 % wrong letters.",
     "Alignment error: 1 - mean recall at 1 between modalities' embeddings, samples of one answer as positives.",
 )

@@ -41,16 +41,16 @@ CONTENDERS: Mapping[str, type[Tuner]] = {
     "elastic": Elastic,
 }
 CELLS: Mapping[str, tuple[tuple[float, float], ...]] = {
-    "full": ((5e-4, 0), (1e-3, 0), (2e-3, 0), (4e-3, 0)),
-    "probe": ((1e-2, 0.25), (3e-2, 0.25), (6e-2, 0.25), (1e-1, 0.25)),
-    "lora": ((4e-3, 8), (1e-2, 8), (2e-2, 8), (1e-2, 16)),
-    "ewc": ((1e-3, 30), (1e-3, 1000), (1e-3, 30_000), (2e-3, 1000)),
-    "lwf": ((1e-3, 0.3), (1e-3, 1), (1e-3, 3), (2e-3, 1)),
-    "replay": ((1e-3, 0.25), (1e-3, 0.5), (2e-3, 0.25), (2e-3, 0.5)),
-    "der++": ((1e-3, 0.1), (1e-3, 0.5), (2e-3, 0.1), (2e-3, 0.5)),
-    "elastic": ((1e-3, 0.5), (2e-3, 0.25), (2e-3, 0.5), (4e-3, 0.5)),
+    "full": ((1e-4, 0), (2.5e-4, 0), (5e-4, 0), (1e-3, 0), (2e-3, 0), (4e-3, 0)),
+    "probe": ((1e-2, 0.25), (3e-2, 0.25), (6e-2, 0.25), (1e-1, 0.25), (3e-2, 0.5), (1e-1, 0.5)),
+    "lora": ((4e-3, 8), (1e-2, 8), (2e-2, 8), (4e-2, 8), (1e-2, 16), (2e-2, 16)),
+    "ewc": ((5e-4, 1000), (1e-3, 30), (1e-3, 1000), (1e-3, 30_000), (1e-3, 300_000), (2e-3, 1000)),
+    "lwf": ((5e-4, 0.3), (1e-3, 0.1), (1e-3, 0.3), (1e-3, 1), (1e-3, 3), (2e-3, 1)),
+    "replay": ((1e-3, 0.25), (1e-3, 0.5), (2e-3, 0.25), (2e-3, 0.5), (2e-3, 0.75), (4e-3, 0.5)),
+    "der++": ((1e-3, 0.03), (1e-3, 0.1), (1e-3, 0.5), (2e-3, 0.1), (2e-3, 0.5), (4e-3, 0.1)),
+    "elastic": ((1e-3, 0.5), (2e-3, 0.25), (2e-3, 0.5), (4e-3, 0.5), (4e-3, 0.75), (8e-3, 0.5)),
 }
-"""Four cells a contender: learning rate, and the share of replay, the rank, or the weight of the further loss."""
+"""Six cells a contender: learning rate, and the share of replay, the rank, or the weight of the further loss."""
 GRIDS = {
     name: tuple(Choice(learning_rate=rate, strength=more) for rate, more in cells) for name, cells in CELLS.items()
 }

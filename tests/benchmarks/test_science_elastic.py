@@ -109,7 +109,7 @@ def test_rows_whose_answer_is_not_known_yet_count_as_wrong(make: Callable[[str, 
 
 
 def test_every_contender_has_a_grid_of_the_same_size() -> None:
-    assert {len(cells) for cells in GRIDS.values()} == {4}
+    assert {len(cells) for cells in GRIDS.values()} == {6}
     assert GRIDS.keys() == CONTENDERS.keys()
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response, StreamingResponse
 
-from dashboards.guard import FIELD, by_key, by_session
+from dashboards.guard import FIELD, bearer_of, by_key, by_session
+from dashboards.problems import Problem
 from dashboards.site import Site
 from db.errors import DatabaseError
 from db.repository import changes
@@ -19,6 +21,8 @@ logger = logging.getLogger(__name__)
 EVERY_S = 1.0
 ASK_AGAIN_S = 30.0
 """How often it is looked whether a listener is still signed in; it also keeps the connection alive."""
+MOST = 100
+"""Streams of one person, each a page that is open; so nobody takes the connections of everybody."""
 
 
 class Hub:
@@ -70,12 +74,29 @@ class Hub:
 def add_changes(app: FastAPI, hub: Hub) -> None:
     """`/events`: a stream of server-sent events, each the list of topics that have changed."""
 
+    open_by: Counter[str] = Counter()
+
     async def events(request: Request) -> Response:
+        name = request.state.person.name
+        if open_by[name] >= MOST:
+            raise Problem(429, f"{MOST} pages of yours are open and wait for news. Close some.")
         return StreamingResponse(
-            told(request, hub), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+            counted(told(request, hub), open_by, name),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store"},
         )
 
     app.add_api_route("/events", events, methods=["GET"], openapi_extra={FIELD: "viewer"}, response_class=Response)
+
+
+async def counted(stream: AsyncIterator[str], open_by: Counter[str], name: str) -> AsyncIterator[str]:
+    """The stream, counted while it is read."""
+    open_by[name] += 1
+    try:
+        async for piece in stream:
+            yield piece
+    finally:
+        open_by[name] -= 1
 
 
 async def told(request: Request, hub: Hub) -> AsyncIterator[str]:
@@ -92,9 +113,6 @@ async def told(request: Request, hub: Hub) -> AsyncIterator[str]:
 
 def still_in(request: Request) -> bool:
     """Whether the session or key of a stream is still good."""
-    from dashboards.guard import bearer_of
-    from dashboards.problems import Problem
-
     try:
         return (by_key(request, key) if (key := bearer_of(request)) else by_session(request)) is not None
     except Problem:

@@ -30,7 +30,14 @@ def test_a_command_of_the_loop_says_which_extra_it_needs(command: list[str], tmp
 
 
 def test_the_names_that_are_missing_are_those_of_the_extra() -> None:
-    imported_as = {"scikit-learn": "sklearn"}
+    imported_as = {
+        "argon2-cffi": "argon2",
+        "cron-descriptor": "cron_descriptor",
+        "nvidia-ml-py": "pynvml",
+        "opentelemetry-exporter-otlp-proto-http": "opentelemetry",
+        "opentelemetry-sdk": "opentelemetry",
+        "scikit-learn": "sklearn",
+    }
     extra = {Requirement(text).name for text in PROJECT["optional-dependencies"]["loop"]}
     assert {imported_as.get(name, name) for name in extra} == OF_THE_LOOP
     assert not OF_THE_LOOP & {Requirement(text).name for text in PROJECT["dependencies"]}

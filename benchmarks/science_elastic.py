@@ -103,7 +103,9 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
         for seed in setup.seeds[kind]:
             for name in runs:
                 try:
-                    made = cache.get(f"{kind} {name} {seed}", partial(run, kind, name, chosen.get(name), seed, setup))
+                    choice = chosen.get(name)
+                    key = f"{kind} {name} {'' if choice is None else asdict(choice)} {seed}"
+                    made = cache.get(key, partial(run, kind, name, choice, seed, setup))
                 except OutOfTime as reason:
                     say(f"elastic {reason}")
                     break

@@ -7,6 +7,7 @@ import typer
 
 from flows.cli import (
     alerts,
+    audit,
     data,
     edge,
     keys,
@@ -38,6 +39,7 @@ loop.register(app)
 live.register(app)
 rules.register(app)
 status.register(app)
+audit.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(edge.app, name="edge")
 app.add_typer(keys.app, name="keys")

@@ -47,6 +47,8 @@ help:
 run: $(SET_UP)
 	@$(BIN)/omniloop demo $(ARGS)
 
+# One thread a test process: where several run side by side, threads of one take the cores of another.
+test: export OMP_NUM_THREADS ?= 1
 test: $(SET_UP)
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 

@@ -3,11 +3,11 @@ resumes from, so that a killed training goes on with the choice that it began wi
 """
 
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from db.files import replacing
 from flows.workspace import Workspace
 from omni_model.config import ElasticConfig
 from omni_model.errors import CheckpointError
@@ -33,9 +33,12 @@ def within_budget(
     if config.profile.budget_seconds is None:
         return config, None
     path = place / FILE
-    found = _kept(path) if path.exists() else asdict(micro_profile(model, *sets, config, seed=seed))
-    if not path.exists():
-        _keep(path, found)
+    if path.exists():
+        found = _kept(path)
+    else:
+        found = asdict(micro_profile(model, *sets, config, seed=seed))
+        with replacing(path) as file:
+            file.write(json.dumps(found).encode())
     moving = tuple(found["moving"])
     ws.reporter.say(
         f"profile     {', '.join(moving)} for {found['epochs']} epochs, from {len(found['trials'])} trials in "
@@ -50,13 +53,3 @@ def _kept(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be read: {error}. Delete it; the choice is made anew.") from error
     return found
-
-
-def _keep(path: Path, profile: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(profile, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

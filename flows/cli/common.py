@@ -44,7 +44,6 @@ OF_THE_LOOP = frozenset(
         "fsspec",
         "jinja2",
         "mlflow",
-        "opentelemetry",
         "optuna",
         "packaging",
         "pandas",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks import science_elastic
 from benchmarks.science_elastic import CELLS, CONTENDERS, GRIDS, accuracies, table_of
 from benchmarks.science_streams import Store, stream
 from benchmarks.science_tuners import HEAD, Choice, Ewc, Lora, Lwf, Replay, Tuner
@@ -152,3 +155,29 @@ def test_a_teacher_tells_only_of_answers_that_it_knew(make: Callable[[str, float
     tuner.store = Store(tuner.model, [*rows, *VAL])
     tuner.learn(rows, VAL, 0)
     assert tuner.known == 4
+
+
+def test_another_choice_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of a choice that tuning no longer makes must not be told as those of the one that it makes."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    asked: list[tuple[str, Choice | None]] = []
+
+    def run(kind: str, name: str, choice: Choice | None, seed: int, setup: object) -> dict[str, object]:
+        asked.append((name, choice))
+        return {"accuracy": 0.5, "forgetting": 0.0, "cpu_s": 1.0, "bytes": 1, "samples_seen": 1}
+
+    monkeypatch.setattr(science_elastic, "run", run)
+    for best in (0, 1, 1):
+
+        def validated(kind: str, name: str, choice: Choice, setup: object, best: int = best) -> float:
+            return float(choice == GRIDS[name][best])
+
+        monkeypatch.setattr(science_elastic, "validated", validated)
+        for kept in tmp_path.rglob("elastic-quick*.json"):  # what tuning found is forgotten, the runs are not
+            known = json.loads(kept.read_text())
+            kept.write_text(json.dumps({key: value for key, value in known.items() if "tuning" not in key}))
+        science_elastic.measure(True, lambda line: None)
+    elastic = [choice for name, choice in asked if name == "elastic"]
+    expected = [GRIDS["elastic"][best] for best in (0, 0, 1, 1)]  # two streams; the third time from what is kept
+    assert elastic == expected
+    assert len([name for name, _ in asked if name == "joint"]) == 2

@@ -117,7 +117,7 @@ def test_a_method_is_better_only_if_it_beats_both_controls(matched: Sequence[flo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["dcma", "balance", "speed"])
+@pytest.mark.parametrize("part", ["dcma", "balance", "profiler", "speed"])
 def test_the_short_form_of_a_part_runs(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     lines: list[str] = []

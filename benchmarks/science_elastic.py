@@ -40,20 +40,20 @@ CONTENDERS: Mapping[str, type[Tuner]] = {
     "der++": DerPlusPlus,
     "elastic": Elastic,
 }
-CELLS: Mapping[str, tuple[tuple[float, float], ...]] = {
+CELLS: Mapping[str, tuple[tuple[float, ...], ...]] = {
     "full": ((1e-4, 0), (2.5e-4, 0), (5e-4, 0), (1e-3, 0), (2e-3, 0), (4e-3, 0)),
-    "probe": ((1e-2, 0.25), (3e-2, 0.25), (6e-2, 0.25), (1e-1, 0.25), (3e-2, 0.5), (1e-1, 0.5)),
-    "lora": ((4e-3, 8), (1e-2, 8), (2e-2, 8), (4e-2, 8), (1e-2, 16), (2e-2, 16)),
+    "probe": ((1e-2, 0.25), (3e-2, 0.25), (1e-1, 0.25), (3e-2, 0.5), (1e-1, 0.5), (1e-1, 0.75)),
+    "lora": ((4e-3, 8), (1e-2, 8), (2e-2, 8), (1e-2, 16), (1e-2, 16, 0.75), (2e-2, 8, 0.75)),
     "ewc": ((5e-4, 1000), (1e-3, 30), (1e-3, 1000), (1e-3, 30_000), (1e-3, 300_000), (2e-3, 1000)),
     "lwf": ((5e-4, 0.3), (1e-3, 0.1), (1e-3, 0.3), (1e-3, 1), (1e-3, 3), (2e-3, 1)),
     "replay": ((1e-3, 0.25), (1e-3, 0.5), (2e-3, 0.25), (2e-3, 0.5), (2e-3, 0.75), (4e-3, 0.5)),
-    "der++": ((1e-3, 0.03), (1e-3, 0.1), (1e-3, 0.5), (2e-3, 0.1), (2e-3, 0.5), (4e-3, 0.1)),
+    "der++": ((1e-3, 0.1), (2e-3, 0.1), (2e-3, 0.5), (4e-3, 0.1), (2e-3, 0.1, 0.75), (4e-3, 0.1, 0.75)),
     "elastic": ((1e-3, 0.5), (2e-3, 0.25), (2e-3, 0.5), (4e-3, 0.5), (4e-3, 0.75), (8e-3, 0.5)),
 }
-"""Six cells a contender: learning rate, and the share of replay, the rank, or the weight of the further loss."""
-GRIDS = {
-    name: tuple(Choice(learning_rate=rate, strength=more) for rate, more in cells) for name, cells in CELLS.items()
-}
+"""Six cells a contender: learning rate; the share of replay, the rank, or the weight of the further loss; with the
+latter two also the share of replay if it is not the usual one. Every contender that replays may replay three quarters.
+"""
+GRIDS = {name: tuple(Choice(*cell) for cell in cells) for name, cells in CELLS.items()}
 Say = Callable[[str], None]
 
 
@@ -104,7 +104,7 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
             for name in runs:
                 try:
                     choice = chosen.get(name)
-                    key = f"{kind} {name} {'' if choice is None else asdict(choice)} {seed}"
+                    key = f"{kind} {name} {'' if choice is None else told_of(choice)} {seed}"
                     made = cache.get(key, partial(run, kind, name, choice, seed, setup))
                 except OutOfTime as reason:
                     say(f"elastic {reason}")
@@ -117,8 +117,10 @@ def measure(quick: bool, say: Say) -> dict[str, Any]:
         runs = {name: several[:num] for name, several in runs.items()}
         figures |= figures_of(kind, runs, setup.seeds[kind][:num])
         tables.append(table_of(kind, runs))
-        cells = "; ".join(f"{name} {choice.learning_rate:g}/{choice.strength:g}" for name, choice in chosen.items())
-        notes.append(f"{kind}-incremental, chosen learning rate/strength: {cells}.")
+        cells = "; ".join(
+            f"{name} {'/'.join(f'{value:g}' for value in told_of(choice).values())}" for name, choice in chosen.items()
+        )
+        notes.append(f"{kind}-incremental, chosen learning rate/strength/share of replay: {cells}.")
     return {"figures": figures, "tables": tables, "notes": notes}
 
 
@@ -166,11 +168,16 @@ def tuned(kind: Kind, name: str, setup: Setup, cache: RunCache, say: Say) -> Cho
     """The cell of the contender's grid with the best validation accuracy over the first steps."""
     scores = []
     for choice in GRIDS[name]:
-        key = f"{kind} {name} tuning {asdict(choice)}"
+        key = f"{kind} {name} tuning {told_of(choice)}"
         scores.append(cache.get(key, partial(validated, kind, name, choice, setup)))
     best = GRIDS[name][int(np.argmax(scores))]
     say(f"elastic {kind} {name} tuned: {best} of {[round(score, 3) for score in scores]}")
     return best
+
+
+def told_of(choice: Choice) -> dict[str, float]:
+    """What a choice sets."""
+    return {key: value for key, value in asdict(choice).items() if value is not None}
 
 
 def validated(kind: Kind, name: str, choice: Choice, setup: Setup) -> float:

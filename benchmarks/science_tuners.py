@@ -34,13 +34,15 @@ TEMPERATURE = 2.0
 FISHER_ROWS = 64
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Choice:
     """One cell of a contender's grid."""
 
     learning_rate: float
     strength: float = 0.0
     """What else the contender has: share of replay, weight of its penalty, or rank."""
+    replay: float | None = None
+    """Share of replay where `strength` is something else; None for the contender's usual one."""
 
 
 class Tuner:
@@ -146,7 +148,7 @@ class Lora(Tuner):
     replays = True
 
     def share(self) -> float:
-        return 0.25
+        return 0.25 if self.choice.replay is None else self.choice.replay
 
     def learn(self, new: Sequence[Sample], val: Sequence[Sample], seed: int) -> None:
         if not self.moving:
@@ -222,7 +224,7 @@ class DerPlusPlus(Replay):
         self.after(Batcher(self.model, self.features(self.memory)), len(self.memory))
 
     def share(self) -> float:
-        return 0.5
+        return 0.5 if self.choice.replay is None else self.choice.replay
 
     def penalty(self, train: Batcher) -> Penalty:
         kept = torch.full((len(train.features), len(self.model.answers)), math.nan)
